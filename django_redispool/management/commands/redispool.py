@@ -1,0 +1,35 @@
+"""``python manage.py redispool``: the pools and servers of the project on the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_redispool.pools import pools
+from redispool.rendering import FORMATS, run
+from redispool.reports import HELP, REPORTS
+
+
+class Command(BaseCommand):
+    """Write one of redispool's reports."""
+
+    help = HELP
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what, --alias and --format."""
+        parser.add_argument("what", nargs="?", choices=list(REPORTS), default="stats")
+        parser.add_argument("--alias", help="Only this alias of REDISPOOL.")
+        parser.add_argument("--format", choices=FORMATS, default="table")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write the report; exit code 1 where a server is away."""
+        try:
+            factory = pools.factory
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        what, alias, form = options["what"], options["alias"], options["format"]
+        errors = run(what, factory, self.stdout, alias=alias, form=form)
+        if errors:
+            raise CommandError("\n".join(errors))

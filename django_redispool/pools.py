@@ -1,0 +1,97 @@
+"""The pools of the Django project: made from its settings, and again when these change."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from redispool import ConnectionPool, InvalidOption, PoolFactory, PoolStats, Redis, fork
+from redispool.current import CurrentRedis
+from redispool.options import PoolOptions
+from redispool.settings import DEFAULT, read_settings
+
+FOLLOWED = frozenset({"REDISPOOL", "REDIS_URL", "BASE_DIR"})
+"""The settings that the pools are made from."""
+
+
+class Pools:
+    """One `PoolFactory` for the project; importing it touches no settings and opens no socket."""
+
+    def __init__(self) -> None:
+        self._factory: PoolFactory | None = None
+        self._making = threading.Lock()
+        fork.register(self)
+
+    @property
+    def factory(self) -> PoolFactory:
+        """The factory that the settings of now describe.
+
+        Raises:
+            django.core.exceptions.ImproperlyConfigured: a setting cannot be used.
+        """
+        return self._factory or self._make()
+
+    def pool(self, alias: str = DEFAULT) -> ConnectionPool:
+        """The pool of `alias`.
+
+        Raises:
+            django.core.exceptions.ImproperlyConfigured: no such alias is defined.
+        """
+        try:
+            return self.factory.pool(alias)
+        except InvalidOption as error:
+            raise ImproperlyConfigured(str(error)) from error
+
+    def client(self, alias: str = DEFAULT) -> Redis:
+        """The client of `alias`; errors as of `pool`."""
+        try:
+            return self.factory.client(alias)
+        except InvalidOption as error:
+            raise ImproperlyConfigured(str(error)) from error
+
+    def stats(self) -> dict[str, PoolStats]:
+        """The figures of every alias in this process."""
+        return self.factory.stats()
+
+    def rebuild(self) -> None:
+        """Close the pools; the next use makes new ones from the settings of then."""
+        with self._making:
+            factory, self._factory = self._factory, None
+        if factory is not None:
+            factory.close(timeout=0)
+
+    def _make(self) -> PoolFactory:
+        with self._making:
+            if self._factory is None:
+                self._factory = PoolFactory(project_options(), base_path=project_folder())
+            return self._factory
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may have held the lock."""
+        self._making = threading.Lock()
+
+
+def project_options() -> dict[str, PoolOptions]:
+    """The options of each alias in the project's settings.
+
+    Raises:
+        django.core.exceptions.ImproperlyConfigured: a setting cannot be used.
+    """
+    try:
+        return read_settings(
+            getattr(settings, "REDISPOOL", None), redis_url=getattr(settings, "REDIS_URL", None)
+        )
+    except InvalidOption as error:
+        raise ImproperlyConfigured(str(error)) from error
+
+
+def project_folder() -> Path:
+    """``BASE_DIR``, which Django's project template sets; else the working directory."""
+    return Path(getattr(settings, "BASE_DIR", None) or Path.cwd())
+
+
+pools = Pools()
+redis: Redis = CurrentRedis(lambda: pools.client(), "redis of the Django project")

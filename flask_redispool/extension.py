@@ -1,0 +1,154 @@
+"""The Flask extension: pools that live as long as the process, a scope for each app context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask, Response, current_app, g, has_app_context
+from flask.signals import appcontext_pushed, request_finished
+
+from redispool import ConnectionPool, PoolFactory, Redis, Scope
+from redispool.current import CurrentRedis
+from redispool.settings import DEFAULT, read_settings
+
+KEY = "redispool"
+SCOPE = "_redispool_scope"
+FLAT = "REDISPOOL_"
+
+
+class RedisPool:
+    """The extension: one object for any number of applications, each with its own settings.
+
+    It reads ``app.config["REDISPOOL"]`` (alias → URL or dict), ``REDIS_URL`` and flat keys such as
+    ``REDISPOOL_MAX_CONNECTIONS`` once, when the application is registered; changes after that have
+    no effect. No socket is opened before the first command.
+
+    Args:
+        app: an application to register at once.
+
+    Raises:
+        InvalidOption: a setting cannot be used.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Register `app`; its ``PoolFactory`` is ``app.extensions["redispool"]`` from then on.
+
+        Raises:
+            RuntimeError: the application has been registered before.
+            InvalidOption: a setting cannot be used.
+        """
+        if KEY in app.extensions:
+            raise RuntimeError(
+                "This Flask app has a RedisPool already; call RedisPool(app) or init_app(app) once."
+            )
+        factory = factory_for(app)
+        app.teardown_appcontext(end_scope)
+        app.shell_context_processor(lambda: {"redis": redis})
+        appcontext_pushed.connect(open_scope, app)
+        # Not after_request: a function that runs later may answer with another response.
+        request_finished.connect(keep_scope_while_streaming, app)
+        app.extensions[KEY] = factory
+
+    def pool(self, alias: str = DEFAULT) -> ConnectionPool:
+        """The pool of `alias` of the current app.
+
+        Raises:
+            RuntimeError: there is no current app, or it is not registered.
+            InvalidOption: no such alias is defined.
+        """
+        return current_factory().pool(alias)
+
+    def client(self, alias: str = DEFAULT) -> Redis:
+        """The client of `alias` of the current app; errors as of `pool`."""
+        return current_factory().client(alias)
+
+
+def factory_for(app: Flask) -> PoolFactory:
+    """The pools that the settings of `app` describe."""
+    options = read_settings(
+        app.config.get("REDISPOOL"),
+        redis_url=app.config.get("REDIS_URL"),
+        flat={key: value for key, value in app.config.items() if key.startswith(FLAT)},
+    )
+    # Flask puts the instance folder into the folder of the project.
+    return PoolFactory(options, base_path=Path(app.instance_path).parent)
+
+
+def current_factory() -> PoolFactory:
+    """The pools of the current app.
+
+    Raises:
+        RuntimeError: there is no current app, or it is not registered.
+    """
+    if not has_app_context():
+        raise RuntimeError(
+            "Redis was used outside of an app context, so it is not known which application's "
+            "settings hold. Use it in a view or a command, or write: with app.app_context(): ... "
+            "In a streamed response, wrap the generator in flask.stream_with_context."
+        )
+    try:
+        factory: PoolFactory = current_app.extensions[KEY]
+    except KeyError:
+        raise RuntimeError(
+            f"The Flask app {current_app.name!r} is not registered with a RedisPool; call "
+            "RedisPool(app), or init_app(app) in the application factory."
+        ) from None
+    return factory
+
+
+redis: Redis = CurrentRedis(lambda: current_factory().client(), "redis of the current Flask app")
+
+
+class ContextScope(Scope):
+    """The scope of an app context; where a response is streamed it ends with the last of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams = 0
+        self._context_has_ended = False
+
+    def stream_begins(self) -> None:
+        """A response goes on after the view; it may outlive the app context."""
+        self._streams += 1
+
+    def stream_ends(self) -> None:
+        """Such a response was sent, or given up. Never raises."""
+        self._streams -= 1
+        if self._context_has_ended and not self._streams:
+            self.close()
+
+    def context_ends(self, error: BaseException | None) -> None:
+        """The app context is torn down. Never raises."""
+        self._context_has_ended = True
+        if self._streams and error is None:
+            self.leave()
+        else:
+            self.close()
+
+
+def open_scope(app: Flask, **_: object) -> None:
+    """Begin the scope of an app context, once, although it may be pushed several times."""
+    if SCOPE not in g:
+        scope = ContextScope()
+        scope.enter()
+        setattr(g, SCOPE, scope)
+
+
+def keep_scope_while_streaming(app: Flask, *, response: Response, **_: object) -> None:
+    """Let the scope last as long as the response is streamed."""
+    # A file is passed through to the server, and its response is never closed.
+    if response.is_streamed and not response.direct_passthrough and SCOPE in g:
+        scope: ContextScope = g.get(SCOPE)
+        scope.stream_begins()
+        response.call_on_close(scope.stream_ends)
+
+
+def end_scope(error: BaseException | None) -> None:
+    """End the scope with its app context."""
+    scope: ContextScope | None = g.pop(SCOPE, None)
+    if scope is not None:
+        scope.context_ends(error)

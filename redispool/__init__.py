@@ -1,0 +1,38 @@
+"""redispool: one Redis connection pool per application and process, that loses nothing.
+
+A pool lives as long as the process, a scope as long as one request. The client is a
+``redis.Redis``.
+"""
+
+from .client import Redis
+from .errors import (
+    EmbeddedServerError,
+    ForkedLease,
+    InvalidOption,
+    NotOwned,
+    PoolClosed,
+    PoolTimeout,
+    TooManyWaiting,
+)
+from .factory import PoolFactory
+from .options import PoolOptions
+from .pool import ConnectionPool
+from .scopes import Scope, scope
+from .stats import PoolStats
+
+__all__ = [
+    "ConnectionPool",
+    "EmbeddedServerError",
+    "ForkedLease",
+    "InvalidOption",
+    "NotOwned",
+    "PoolClosed",
+    "PoolFactory",
+    "PoolOptions",
+    "PoolStats",
+    "PoolTimeout",
+    "Redis",
+    "Scope",
+    "TooManyWaiting",
+    "scope",
+]

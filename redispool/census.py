@@ -1,0 +1,67 @@
+"""The census: the figures of a pool, gathered from its places and counters without stopping it."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from . import leases
+from .stats import PoolStats
+
+if TYPE_CHECKING:
+    from .pool import ConnectionPool
+
+CLOSE_REASONS = (
+    "dead_at_checkout",
+    "dead_in_use",
+    "dirty_pending",
+    "dirty_tainted",
+    "drained",
+    "idle",
+    "lifetime",
+    "pool_closed",
+    "resized",
+)
+
+
+def take_stats(pool: ConnectionPool) -> PoolStats:
+    """What `pool` does now and did so far."""
+    now = monotonic()
+    leases.report_leaks(pool, now)
+    capacity, counts = pool.capacity, pool.counts
+    tallies = capacity.tallies()
+    held = leases.current(pool)
+    in_use = sum(1 for connection in capacity.connections() if connection.lease and connection.born)
+    idle, permits = len(capacity.queue.idle), len(capacity.queue.permits)
+    others = len(capacity.slots()) - idle - in_use - permits
+    return PoolStats(
+        alias=pool.alias,
+        server=pool.options.server,
+        max_connections=capacity.size,
+        min_idle=pool.options.min_idle,
+        max_waiting=pool.options.max_waiting,
+        idle=idle,
+        in_use=in_use,
+        connecting=max(others, 0),  # not below 0, should a place change hands meanwhile
+        permits=permits,
+        waiting=len(capacity.queue.waiters),
+        pubsub=len(leases.current(pool.subscriptions)),
+        acquired_total=sum(tally.acquired for tally in tallies),
+        acquired_waited_total=sum(tally.waited for tally in tallies),
+        timeouts_total=counts["timeouts"],
+        rejected_total=counts["rejected"],
+        cancelled_total=counts["cancelled"],
+        failed_total=counts["failed"],
+        wait_seconds_sum=sum(tally.wait_seconds for tally in tallies),
+        wait_seconds_max=max((tally.wait_longest for tally in tallies), default=0.0),
+        created_total=sum(tally.created for tally in tallies),
+        create_failed_total=counts["create_failed"],
+        create_seconds_sum=sum(tally.create_seconds for tally in tallies),
+        closed_total={reason: pool.closings[reason] for reason in CLOSE_REASONS},
+        reclaimed_total=capacity.reclaimed["connections"],
+        misuse_total=counts["misuse"],
+        checks_total={kind: pool.checks[kind] for kind in ("look", "ping")},
+        leak_suspects=len(leases.suspects(pool, now)),
+        oldest_lease_seconds=now - held[0].since if held else 0.0,
+        closed=pool.closed,
+    )

@@ -1,0 +1,68 @@
+"""Credentials: a password, or whoever provides one at each connect."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from redis.credentials import CredentialProvider
+
+from .errors import InvalidOption
+from .options import PoolOptions
+
+
+class CallableProvider(CredentialProvider):
+    """Asks a function at each connect.
+
+    Args:
+        ask: gives a password, or a pair of username and password.
+    """
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        found = self._ask()
+        match found:
+            case str():
+                return (found,)
+            case (str(),) | (str(), str()):
+                return tuple(found)
+        raise InvalidOption(
+            "credential_provider",
+            "must give a password, or a pair of username and password, all texts; "
+            f"it gave {type(found).__name__}",
+        )
+
+
+def kwargs(options: PoolOptions) -> dict[str, Any]:
+    """The arguments of redis-py's connection that say who connects.
+
+    Raises:
+        InvalidOption: the dotted path in ``credential_provider`` leads nowhere.
+    """
+    provider = options.credential_provider
+    if provider is None:
+        return {"username": options.username, "password": options.password}
+    if isinstance(provider, str):
+        provider = imported(provider)
+    if not hasattr(provider, "get_credentials"):
+        provider = CallableProvider(provider)
+    return {"credential_provider": provider() if isinstance(provider, type) else provider}
+
+
+def imported(path: str) -> Any:
+    """What the dotted `path` names."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidOption(
+            "credential_provider", f"{path!r} cannot be imported: {error}"
+        ) from error
+    if callable(found) or hasattr(found, "get_credentials"):
+        return found
+    raise InvalidOption(
+        "credential_provider", f"{path!r} is neither callable nor has it get_credentials()"
+    )

@@ -1,0 +1,163 @@
+"""What redis-py and its friends expect of a pool, said in the words of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+from redis import connection as base
+from redis.backoff import NoBackoff
+from redis.event import EventDispatcher
+from redis.retry import Retry
+
+from . import credentials
+from .capacity import Capacity
+from .connection import BY_TRANSPORT, PooledConnection, pooled, silent_driver
+from .options import PASSED_ON, PoolOptions, kind_of
+
+EMBEDDED_DIRECTORY = ".redispool"
+
+
+class RedisPyPool(base.ConnectionPool):
+    """The names of ``redis.ConnectionPool``, for redis-py's client, Sentinel and third parties.
+
+    It shares the type and the names with redis-py's pool, and none of its state.
+    """
+
+    cache = None
+    capacity: Capacity
+
+    def __init__(
+        self,
+        options: PoolOptions,
+        alias: str,
+        connection_class: type[Any] | None,
+        base_path: Path | None,
+    ) -> None:
+        self.options = options
+        self.alias = alias
+        self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
+        self._connection_kwargs = connection_kwargs(options, base_path)
+        self._event_dispatcher = EventDispatcher()
+        if hasattr(base, "HImportRegistry"):  # redis-py 8.1 and later
+            self.himport_registry = base.HImportRegistry()
+            self._connection_kwargs["himport_registry"] = self.himport_registry
+        self._lock = threading.RLock()  # part of redis-py's interface; the pool takes no lock
+
+    @abstractmethod
+    def acquire(self) -> PooledConnection:
+        """Take a connection."""
+
+    @abstractmethod
+    def recycle(self) -> None:
+        """Replace all connections."""
+
+    @property
+    def max_connections(self) -> int:  # type: ignore[override]  # redis-py's is a plain attribute
+        """The bound of now; changed by `ConnectionPool.resize`."""
+        return self.capacity.size
+
+    def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:
+        """redis-py's name of `ConnectionPool.acquire`."""
+        return self.acquire()
+
+    def make_connection(self) -> PooledConnection:
+        """A connection object, not yet open and in no place of the pool."""
+        name = self.options.client_name or client_name(self.alias)
+        made: PooledConnection = self.connection_class(client_name=name, **self._connection_kwargs)
+        return made
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """Replace all connections; those in use are closed when they are given back, never cut."""
+        self.recycle()
+
+    def reset(self) -> None:
+        """The same as `disconnect`."""
+        self.recycle()
+
+    def owns_connection(self, connection: Any) -> bool:
+        """Whether this pool, in this process, lent `connection`."""
+        slot = getattr(connection, "slot", None)
+        return slot is not None and slot.capacity is self.capacity.reference
+
+    def set_retry(self, retry: Retry) -> None:
+        """Give redis-py's `retry` to all connections opened from now on, and renew the others."""
+        self._connection_kwargs["retry"] = retry
+        self.recycle()
+
+    def re_auth_callback(self, token: Any) -> None:
+        """Credentials have changed: every connection is renewed with the new ones."""
+        self.recycle()
+
+    def maint_notifications_enabled(self) -> bool:
+        """Never: they would switch off the check for unread replies."""
+        return False
+
+    def _get_free_connections(self) -> list[Any]:
+        return list(self.capacity.queue.idle)
+
+    def _get_in_use_connections(self) -> set[Any]:
+        everything = self.capacity.connections()
+        return {connection for connection in everything if connection.lease}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        bound = "closed" if self.capacity.shut.is_set() else f"{self.max_connections} connections"
+        return f"<{type(self).__name__} {self.alias!r}: {self.options.server}, {bound}>"
+
+    def __del__(self) -> None:
+        """Nothing: redis-py's would look for state that is not here."""
+
+
+def options_from(settings: dict[str, Any]) -> PoolOptions:
+    """Options given as keyword arguments, redis-py's connection options among them."""
+    for name in settings:
+        kind_of(name, str.lower)  # refuses what is unknown, with the nearest that is known
+    own = {name: value for name, value in settings.items() if name not in PASSED_ON}
+    further = {name: value for name, value in settings.items() if name in PASSED_ON}
+    return PoolOptions(**own, connection=further)
+
+
+def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str, Any]:
+    """The arguments of redis-py's connection class."""
+    kwargs: dict[str, Any] = {
+        "db": options.db,
+        "decode_responses": options.decode_responses,
+        "health_check_interval": 0,  # the pool checks before it lends
+        "protocol": options.protocol,
+        "retry": Retry(NoBackoff(), 0),  # the pool and the client decide what is tried again
+        "socket_connect_timeout": options.socket_connect_timeout,
+        "socket_timeout": options.socket_timeout,
+        **silent_driver(),
+        **credentials.kwargs(options),
+        **options.connection,
+    }
+    match options.transport:
+        case "unix":
+            kwargs["path"] = options.path
+        case "embedded":
+            kwargs["directory"] = embedded_directory(options, base_path or Path.cwd())
+        case _:
+            kwargs |= {"host": options.host, "port": options.port}
+    return kwargs
+
+
+def embedded_directory(options: PoolOptions, base_path: Path) -> Path:
+    """Where the server of an ``embedded://`` URL keeps its data and its socket."""
+    return Path(options.path) if options.path else base_path / EMBEDDED_DIRECTORY
+
+
+def client_name(alias: str) -> str:
+    """``redispool:<alias>:<host>:<pid>``, in letters that ``CLIENT SETNAME`` takes."""
+    host = socket.gethostname().partition(".")[0]
+    return re.sub(r"[^!-~]", "_", f"redispool:{alias}:{host}:{os.getpid()}")

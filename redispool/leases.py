@@ -1,0 +1,125 @@
+"""Leases: who holds a connection, since when, and where the code is that took it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import redis
+
+if TYPE_CHECKING:
+    from .connection import PooledConnection
+    from .pool import ConnectionPool
+
+logger = logging.getLogger("redispool")
+
+NOT_THE_APPLICATION = (
+    # Whole folders: without the separator, redis_om would be taken for redis.
+    f"{Path(__file__).parent}{os.sep}",
+    f"{Path(redis.__file__).parent}{os.sep}",
+    contextlib.__file__,
+)
+
+
+class Lease:
+    """What is known of the holder of a connection."""
+
+    __slots__ = ("place", "reported", "since", "thread")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        """When it was taken, on the monotonic clock."""
+        self.thread = threading.get_ident()
+        self.place = ""
+        """Where it was taken; noted only for what is held longer than one command."""
+        self.reported = False
+        """Whether the log has said already that it is held for long."""
+
+    def describe(self, now: float) -> str:
+        """The holder in words, for errors and logs."""
+        held = f"held for {now - self.since:.1f} s by thread {thread_name(self.thread)}"
+        if self.place:
+            return f"{held}, taken at {self.place}"
+        where = where_is(self.thread)
+        return f"{held}, which is now at {where}" if where else held
+
+
+def note_place(connection: PooledConnection) -> None:
+    """Note where the code is that holds `connection`, because it may hold it for long."""
+    if connection.lease:
+        connection.lease[0].place = caller()
+
+
+def current(pool: ConnectionPool) -> list[Lease]:
+    """The leases of now, the oldest first."""
+    found = [lease for held in pool.capacity.connections() for lease in list(held.lease)]
+    return sorted(found, key=lambda lease: lease.since)
+
+
+def suspects(pool: ConnectionPool, now: float) -> list[Lease]:
+    """The explicit leases that are held for longer than ``leak_threshold``."""
+    limit = pool.options.leak_threshold
+    if limit is None:
+        return []
+    return [lease for lease in current(pool) if lease.place and now - lease.since >= limit]
+
+
+def report_leaks(pool: ConnectionPool, now: float) -> None:
+    """Log each suspect once; called where somebody has to wait, or asks for statistics."""
+    for lease in suspects(pool, now):
+        if not lease.reported:
+            lease.reported = True
+            logger.warning(
+                "pool %r: a connection is %s; is it given back?", pool.alias, lease.describe(now)
+            )
+
+
+def report_return(pool: ConnectionPool, lease: Lease, now: float) -> None:
+    """Log the return of what was held for too long."""
+    limit = pool.options.leak_threshold
+    if limit is not None and now - lease.since >= limit:
+        logger.warning(
+            "pool %r: a connection was returned after %.1f s; it had been taken at %s",
+            pool.alias,
+            now - lease.since,
+            lease.place,
+        )
+
+
+def caller() -> str:
+    """The line of the application's code that led here, as ``file:line in function``."""
+    return _outside(sys._getframe(1))
+
+
+def where_is(thread: int) -> str:
+    """The line of the application's code that `thread` is running; empty where it has ended."""
+    frame = sys._current_frames().get(thread)
+    return _outside(frame) if frame is not None else ""
+
+
+def thread_name(ident: int) -> str:
+    """The name of the thread `ident`."""
+    for thread in threading.enumerate():
+        if thread.ident == ident:
+            return thread.name
+    return f"{ident} (ended)"
+
+
+def _outside(frame: FrameType | None) -> str:
+    """The first frame that is neither ours nor redis-py's."""
+    last = frame
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(NOT_THE_APPLICATION):
+            return _line(frame)
+        last, frame = frame, frame.f_back
+    return _line(last) if last is not None else ""
+
+
+def _line(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

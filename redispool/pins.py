@@ -1,0 +1,80 @@
+"""A pin: one connection held for a transaction, a WATCH loop or the state of a session."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from redis.exceptions import ConnectionError
+
+from . import leases, scopes, wording
+from .connection import PooledConnection
+from .errors import ForkedLease, NotOwned
+
+
+class Pin:
+    """Stands where a client has its pool, and hands out the same connection each time.
+
+    Threads that share a pin take turns. What the pool can do beside that (``subscriptions``,
+    ``get_encoder``, …) it does.
+    """
+
+    def __init__(self, pool: Any, connection: PooledConnection) -> None:
+        self.pool = pool
+        self._connection: PooledConnection | None = connection
+        self._turn = threading.RLock()
+        leases.note_place(connection)
+        self._scope = scopes.current()
+        if self._scope is not None:
+            self._scope.hold(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
+
+    def get_connection(self, *_: Any, **__: Any) -> PooledConnection:
+        """The connection of the pin.
+
+        Raises:
+            NotOwned: the pin has ended. ForkedLease: it belongs to the parent process.
+            redis.ConnectionError: the connection was lost, and the state of its session with it.
+        """
+        self._usable()  # looked at first: a forked child has no thread that would end its turn
+        self._turn.acquire()
+        try:
+            return self._usable()
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def acquire(self, timeout: Any = ...) -> PooledConnection:
+        """The same, for a pin on a pin: there is nothing to wait for."""
+        return self.get_connection()
+
+    def release(self, connection: Any) -> None:
+        """Let the next thread have its turn."""
+        self._turn.release()
+
+    def give_back(self) -> bool:
+        """Give the connection back to the pool; whether it was still held."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return False
+        if self._scope is not None:
+            self._scope.let_go(self)
+        self.pool.release(connection)
+        return True
+
+    def _usable(self) -> PooledConnection:
+        connection = self._connection
+        if connection is None:
+            raise NotOwned("this pin has ended; use it inside its with block")
+        if connection.forked:
+            raise ForkedLease(wording.FORKED)
+        if not connection.is_open:
+            lost = ConnectionError(
+                "the pinned connection was lost, and with it what was watched or selected on it; "
+                "start again with a new pin"
+            )
+            lost.unsent = True  # type: ignore[attr-defined]  # read by the client's retry
+            raise lost
+        return connection

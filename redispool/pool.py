@@ -1,0 +1,385 @@
+"""ConnectionPool: one bounded, fair pool of connections for all threads of the process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any, NoReturn, Self
+
+from . import dialling, fork, leases, wording
+from .capacity import Capacity, count
+from .census import take_stats
+from .connection import FOREVER, PooledConnection
+from .dropin import RedisPyPool, options_from
+from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
+from .options import PoolOptions, check
+from .policy import PING_WITHIN, Check, Policy
+from .settings import DEFAULT
+from .slots import Free, Slot
+from .stats import PoolStats
+
+__all__ = ["ConnectionPool"]
+
+CLOSE_WITHIN = 5.0
+"""Seconds that `ConnectionPool.close` gives to those who still hold a connection."""
+
+
+class ConnectionPool(RedisPyPool):
+    """A pool for threads and greenlets; lives as long as the process, shared by all its clients.
+
+    Takes what `PoolOptions` takes, one by one or as a whole, and stands in for
+    ``redis.ConnectionPool``: ``redis.Redis(connection_pool=pool)`` works with it unchanged. Nothing
+    is opened before the first checkout.
+
+    Args:
+        options: the options; where it is not given they come as keyword arguments.
+        alias: the name of the pool in errors, logs, statistics and ``CLIENT LIST``.
+        connection_class: a connection class of redis-py's to use, where the URL does not decide.
+        base_path: the folder of the project, for ``embedded://``.
+
+    Raises:
+        InvalidOption: an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        options: PoolOptions | None = None,
+        *,
+        alias: str = DEFAULT,
+        connection_class: type[Any] | None = None,
+        base_path: Path | None = None,
+        **settings: Any,
+    ) -> None:
+        if options is not None and settings:
+            raise TypeError(f"give PoolOptions or keyword arguments, not both: {list(settings)}")
+        options = options or options_from(settings)
+        super().__init__(options, alias, connection_class, base_path)
+        self._subscriptions: dict[str, ConnectionPool] = {}
+        self.policy = Policy.of(self.options)
+        self._begin(self.options.max_connections)
+        fork.register(self)
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> Self:
+        """A pool for `url`; no option given beside it may contradict it."""
+        return cls(url=url, **settings)
+
+    def _begin(self, size: int) -> None:
+        """Start with every place free: at first, and again in a forked child."""
+        self.capacity = Capacity(size)
+        self.batch: object = object()  # replaced by recycle(): connections of an older one end
+        self.counts: Counter[str] = Counter()
+        self.closings: Counter[str] = Counter()
+        self.checks: Counter[str] = Counter()
+        self._suspect_since = 0.0
+        self._next_sweep = 0.0
+
+    # Taking and giving back
+
+    def acquire(self, timeout: float | object | None = ...) -> PooledConnection:
+        """Take a connection that is ready for a command; give it back with `release`.
+
+        Args:
+            timeout: seconds for waiting, connecting and checking together; None waits without a
+                limit; the option ``timeout`` where it is not given.
+
+        Raises:
+            PoolTimeout: none came free in time.
+            TooManyWaiting: ``max_waiting`` callers wait already.
+            PoolClosed: the pool was closed.
+            redis.ConnectionError, redis.TimeoutError: the server cannot be reached.
+        """
+        free = self.capacity.queue.take()
+        now = monotonic()
+        if isinstance(free, PooledConnection) and self._may_lend_unseen(free, now):
+            return self._lend(free, now)
+        seconds: Any = self.options.timeout if timeout is ... else timeout
+        deadline = FOREVER if seconds is None else now + seconds
+        try:
+            if free is None:
+                free = self._wait(now, deadline)
+            # 0 is for the wait: who does not want to wait may still have to connect.
+            return self._ready(free, deadline if seconds else FOREVER)
+        except BaseException as error:
+            count(self.counts, outcome(error))
+            raise
+
+    def release(self, connection: Any) -> None:
+        """Give a connection back; it is kept only if its next user would find it fresh.
+
+        Raises:
+            NotOwned: it was given back already, or it is of another pool.
+            ForkedLease: it belongs to the parent process.
+        """
+        slot = self._slot_of(connection)
+        try:
+            lease = connection.lease.pop()
+        except IndexError:
+            self._refuse(connection)
+        now = monotonic()
+        if lease.place:
+            leases.report_return(self, lease, now)
+        reason = self._reason_to_close(connection, now)
+        if reason:
+            self._close_connection(connection, reason)
+            self.capacity.free(slot)
+            return
+        connection.last_used = now
+        self.capacity.queue.give(connection)
+        if now >= self._next_sweep:
+            self._sweep(now)
+        if connection.batch is not self.batch:  # closed or recycled at this very moment
+            self._close_idle("pool_closed" if self.closed else "drained")
+
+    @contextlib.contextmanager
+    def connection(self, timeout: float | object | None = ...) -> Iterator[PooledConnection]:
+        """Hold a raw connection for a ``with`` block; arguments and errors as of `acquire`."""
+        connection = self.acquire(timeout)
+        leases.note_place(connection)
+        try:
+            yield connection
+        finally:
+            self.release(connection)
+
+    # The way to a connection
+
+    def _may_lend_unseen(self, connection: PooledConnection, now: float) -> bool:
+        last_used = connection.last_used
+        return (
+            now < connection.expires_at
+            and not self.policy.idle_too_long(last_used, now)
+            and self.policy.check(last_used, now, self._suspect_since) is Check.NONE
+        )
+
+    def _lend(self, connection: PooledConnection, now: float) -> PooledConnection:
+        connection.slot.tally.acquired += 1  # type: ignore[union-attr]  # never without one here
+        connection.lend(now)
+        return connection
+
+    def _wait(self, started: float, deadline: float) -> Free:
+        self.refuse_if_closed()
+        queue, limit = self.capacity.queue, self.options.max_waiting
+        if limit and len(queue.waiters) >= limit:
+            raise wording.too_many_waiting(self)
+        leases.report_leaks(self, started)
+        free = queue.wait(deadline, self.capacity.shut)
+        if free is None:
+            self.refuse_if_closed()
+            raise wording.timed_out(self, monotonic() - started)
+        slot = free if isinstance(free, Slot) else slot_of(free)
+        slot.tally.note_wait(monotonic() - started)
+        return free
+
+    def _ready(self, free: Free, deadline: float) -> PooledConnection:
+        """A connection that was free, once it is checked; else a new one in its place."""
+        if isinstance(free, PooledConnection):
+            now = monotonic()
+            reason = self._reason_not_to_lend(free, now, deadline)
+            if not reason:
+                return self._lend(free, now)
+            slot = slot_of(free)
+            self._close_connection(free, reason)
+            free = slot
+        try:
+            connection = dialling.open_connection(self, free, deadline)
+        except BaseException:
+            self.capacity.abandon(free)
+            raise
+        free.tally.acquired += 1
+        return connection
+
+    def _reason_not_to_lend(
+        self, connection: PooledConnection, now: float, deadline: float
+    ) -> str | None:
+        if self.capacity.shut.is_set():
+            return "pool_closed"
+        if now >= connection.expires_at:
+            return "lifetime"
+        if self.policy.idle_too_long(connection.last_used, now):
+            return "idle"
+        wanted = self.policy.check(connection.last_used, now, self._suspect_since)
+        if wanted is Check.NONE:
+            return None
+        count(self.checks, wanted.value)
+        well = connection.alive()
+        if well and wanted is Check.PING:
+            well = connection.answers(min(PING_WITHIN, max(deadline - now, 0.0)))
+        if not well:
+            self._suspect_since = monotonic()
+        return None if well else "dead_at_checkout"
+
+    # The way back
+
+    def _slot_of(self, connection: Any) -> Slot:
+        slot: Slot | None = getattr(connection, "slot", None)
+        if slot is None or slot.capacity is not self.capacity.reference:
+            self._refuse(connection)
+        return slot
+
+    def _refuse(self, connection: Any) -> NoReturn:
+        count(self.counts, "misuse")
+        if getattr(connection, "forked", False):
+            raise ForkedLease(wording.FORKED)
+        raise NotOwned(wording.not_owned(self, connection))
+
+    def _reason_to_close(self, connection: PooledConnection, now: float) -> str | None:
+        if not connection.is_open:
+            return "dead_in_use"
+        if not connection.ledger.clean:
+            return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
+        if connection.batch is not self.batch:
+            return "pool_closed" if self.capacity.shut.is_set() else "drained"
+        if now >= connection.expires_at:
+            return "lifetime"
+        return "resized" if self.capacity.over_size else None
+
+    def _close_connection(self, connection: PooledConnection, reason: str) -> None:
+        count(self.closings, reason)
+        connection.end()
+
+    def _sweep(self, now: float) -> None:
+        """Close what has been idle for too long, the coldest first; never below ``min_idle``."""
+        self._next_sweep = now + self.policy.sweep_interval()
+        queue = self.capacity.queue
+        while len(queue.idle) > self.options.min_idle:
+            try:
+                coldest = queue.idle.popleft()
+            except IndexError:
+                return
+            if not self.policy.idle_too_long(coldest.last_used, now):
+                queue.idle.appendleft(coldest)
+                queue.hand_over()  # somebody may have found nothing while it was away
+                return
+            self._end_idle(coldest, "idle")
+
+    def _end_idle(self, connection: PooledConnection, reason: str) -> None:
+        slot = slot_of(connection)
+        self._close_connection(connection, reason)
+        self.capacity.free(slot)
+
+    # The life of the pool
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self.capacity.shut.is_set()
+
+    def close(self, timeout: float = CLOSE_WITHIN) -> int:  # type: ignore[override]
+        """End the pool for good: waiting callers get `PoolClosed`, idle connections are closed.
+
+        Args:
+            timeout: seconds for those who hold a connection to give it back; then it is cut.
+
+        Returns:
+            How many connections were cut.
+        """
+        deadline = monotonic() + timeout
+        self.capacity.shut.set()
+        self.batch = object()
+        self._close_idle("pool_closed")
+        for waiter in list(self.capacity.queue.waiters):
+            waiter.ring()
+        while self.capacity.slots() and (left := deadline - monotonic()) > 0:
+            self.capacity.returned.wait(left)
+            self.capacity.returned.clear()
+            self._close_idle("pool_closed")
+        held = self.capacity.connections()
+        for connection in held:
+            connection.cut()
+        left = max(deadline - monotonic(), 0.0)
+        return len(held) + sum(pool.close(left) for pool in list(self._subscriptions.values()))
+
+    def recycle(self) -> None:
+        """Replace all connections: idle ones now, those in use when they are given back."""
+        self.batch = object()
+        self._close_idle("drained")
+        for subscriptions in list(self._subscriptions.values()):
+            subscriptions.recycle()
+
+    def resize(self, max_connections: int) -> None:
+        """Change the bound while the pool is in use; nobody loses a connection by it.
+
+        Raises:
+            InvalidOption: `max_connections` is no whole number of at least 1.
+        """
+        check("max_connections", max_connections)
+        for connection in self.capacity.resize(max_connections):
+            self._close_connection(connection, "resized")
+
+    def warm_up(self, connections: int | None = None, timeout: float = 5.0) -> None:
+        """Open `connections` (``min_idle`` where it is not given) ahead of the first request.
+
+        Raises:
+            PoolTimeout, redis.ConnectionError, redis.TimeoutError: that did not succeed within
+                `timeout` seconds.
+        """
+        wanted = self.options.min_idle if connections is None else connections
+        deadline = monotonic() + timeout
+        with contextlib.ExitStack() as taken:
+            for _ in range(wanted):
+                # Never 0, which sets no limit to connecting.
+                left = max(deadline - monotonic(), 1e-9)
+                taken.enter_context(self.connection(left))
+
+    @property
+    def subscriptions(self) -> ConnectionPool:
+        """The pool from which subscriptions take their connections, bounded by ``max_pubsub``."""
+        known = self._subscriptions.get(self.alias)
+        return known or self._subscriptions.setdefault(self.alias, self._for_subscriptions())
+
+    def _for_subscriptions(self) -> ConnectionPool:
+        options = self.options.replace(max_connections=self.options.max_pubsub, min_idle=0)
+        pool = ConnectionPool(options, alias=self.alias, connection_class=self.connection_class)
+        # A subscription is lent for long, so its own connection has to notice a dead line.
+        pool._connection_kwargs = {
+            **self._connection_kwargs,
+            "health_check_interval": self.options.health_check_interval,
+        }
+        if self.closed:
+            pool.close(0)
+        return pool
+
+    def stats(self) -> PoolStats:
+        """The figures of the pool in this process."""
+        return take_stats(self)
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew with the same options; the parent's sockets are left to the parent."""
+        parents, closed = self.capacity, self.closed
+        self._begin(parents.size)
+        if closed:
+            self.capacity.shut.set()
+        for connection in parents.connections():
+            connection.leave_to_parent()
+
+    def _close_idle(self, reason: str) -> None:
+        queue = self.capacity.queue
+        while queue.idle:
+            with contextlib.suppress(IndexError):
+                self._end_idle(queue.idle.popleft(), reason)
+        if self.closed:
+            queue.permits.clear()
+
+    def refuse_if_closed(self) -> None:
+        """Raise `PoolClosed` once `close` was called."""
+        if self.closed:
+            raise PoolClosed(wording.closed(self))
+
+
+def slot_of(connection: PooledConnection) -> Slot:
+    """The place of a connection that is idle or in use."""
+    slot = connection.slot
+    assert slot is not None
+    return slot
+
+
+def outcome(error: BaseException) -> str:
+    """Under which name a checkout that ended in `error` is counted."""
+    if isinstance(error, TooManyWaiting | PoolClosed):
+        return "rejected"
+    if isinstance(error, PoolTimeout):
+        return "timeouts"
+    return "failed" if isinstance(error, Exception) else "cancelled"

@@ -1,0 +1,114 @@
+"""The scope: what one request, task or command has checked out, given back at its end.
+
+A pool lives as long as the process, a scope as long as one request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Protocol
+
+from . import leases
+
+__all__ = ["Scope", "current", "scope"]
+
+logger = logging.getLogger("redispool")
+
+_current: ContextVar[Scope | None] = ContextVar("redispool_scope", default=None)
+
+finders: list[Callable[[], Scope | None]] = []
+"""Where a scope is looked for that no context variable leads to; adapters add to it."""
+
+
+class Holder(Protocol):
+    """What may hold a connection for longer than one command: a pin, a subscription, a WATCH."""
+
+    def give_back(self) -> bool:
+        """Give the connection back; whether there was one. At any time, from any thread."""
+
+
+class Scope:
+    """What was taken between its beginning and its end, and what was done.
+
+    It keeps nothing alive: what the program drops is given back at once, by its finalizer.
+    """
+
+    def __init__(self) -> None:
+        self.commands = 0
+        """Commands run, those of pipelines among them."""
+        self.seconds = 0.0
+        """Time spent on them, waiting for a connection included."""
+        self._held: dict[int, tuple[weakref.ref[Holder], str]] = {}
+        self._previous: Scope | None = None
+
+    def note(self, seconds: float, commands: int = 1) -> None:
+        """Count `commands` that took `seconds` together."""
+        self.commands += commands
+        self.seconds += seconds
+
+    def hold(self, holder: Holder) -> None:
+        """Remember that `holder` took a connection, and the line of code where it did."""
+        key, held = id(holder), self._held
+        gone = weakref.ref(holder, lambda _: held.pop(key, None))
+        held[key] = gone, leases.caller()
+
+    def let_go(self, holder: Holder) -> None:
+        """Forget `holder`, which gave its connection back."""
+        self._held.pop(id(holder), None)
+
+    def enter(self) -> None:
+        """Become the current scope of this context."""
+        self._previous = _current.get()
+        _current.set(self)
+
+    def leave(self) -> None:
+        """Be the current scope no more; what it holds stays out."""
+        if _current.get() is self:
+            # Not ContextVar.reset: the end of a streamed response may run in another context.
+            _current.set(self._previous)
+
+    def close(self) -> None:
+        """Give back what is still held, and log it. Never raises; closing twice is once."""
+        self.leave()
+        # What was taken last goes first: a pipeline that watches on a pin, and then the pin.
+        for key in reversed(list(self._held)):
+            reference, place = self._held.pop(key, (None, ""))
+            holder = reference() if reference is not None else None
+            if holder is not None:
+                _give_back(holder, place)
+
+
+def current() -> Scope | None:
+    """The scope of the running request, task or command; None outside of any."""
+    found = _current.get()
+    if found is None:
+        for finder in finders:
+            found = found or finder()
+    return found
+
+
+@contextlib.contextmanager
+def scope() -> Iterator[Scope]:
+    """A scope for the time of a ``with`` block, for tasks, scripts and commands.
+
+    The adapters open one for each request; there it is not needed.
+    """
+    new = Scope()
+    new.enter()
+    try:
+        yield new
+    finally:
+        new.close()
+
+
+def _give_back(holder: Holder, place: str) -> None:
+    kind = type(holder).__name__
+    try:
+        if holder.give_back():
+            logger.warning("%s was not closed by the end of its scope; taken at %s", kind, place)
+    except Exception:
+        logger.warning("%s, taken at %s, cannot be given back", kind, place, exc_info=True)

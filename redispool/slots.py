@@ -1,0 +1,218 @@
+"""Slots: the capacity of a pool as objects, handed out first come, first served, without a lock.
+
+Three ideas carry it. All free capacity lies in two deques, idle connections and permits to open
+one, whose ``append`` and ``pop`` are atomic in CPython: nothing to orphan by a fork, nothing for a
+finalizer or a signal handler to dead-lock on. A slot is an object, and its finalizer gives the
+capacity back, so an interruption at any point loses nothing; therefore nobody here keeps a
+reference to what has been handed out. And a free slot goes straight to the caller who has waited
+longest, so nobody starves.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from .capacity import Capacity
+    from .connection import PooledConnection
+
+LOOK_AGAIN = 0.5
+"""Seconds after which a waiter looks for itself. Hand-over wakes it at once; this heals a hand-over
+that an exception cut off half-way."""
+
+
+class Slot:
+    """One unit of capacity: a permit to open a connection, or the place that an open one takes.
+
+    Its figures are kept by its holder alone, so they are exact without a lock.
+    """
+
+    __slots__ = ("__weakref__", "capacity", "forgotten", "held", "tally")
+
+    def __init__(self, capacity: weakref.ref[Capacity], tally: Tally) -> None:
+        self.capacity = capacity
+        self.held: weakref.ref[PooledConnection] | None = None
+        """The connection in this place, for those who look at the pool from outside."""
+        self.tally = tally
+        self.forgotten = False
+        """Whether its connection was dropped without being given back."""
+
+    def __del__(self) -> None:
+        capacity = self.capacity()
+        if capacity is not None:
+            capacity.reclaim(self)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened in one place; times in seconds."""
+
+    acquired: int = 0
+    waited: int = 0
+    wait_seconds: float = 0.0
+    wait_longest: float = 0.0
+    created: int = 0
+    create_seconds: float = 0.0
+
+    def note_wait(self, seconds: float) -> None:
+        """A caller got this place after waiting in the queue."""
+        self.waited += 1
+        self.wait_seconds += seconds
+        self.wait_longest = max(self.wait_longest, seconds)
+
+
+Free: TypeAlias = "PooledConnection | Slot"
+
+
+class Waiter:
+    """A caller in the queue.
+
+    It is taken out of the queue by one giver, who puts something into its inbox. A giver and a
+    caller who gives up may meet: then one of the two takes it out again, whoever pops it.
+    """
+
+    def __init__(self) -> None:
+        self.inbox: list[Free] = []
+        self.gone = False
+        # Looked up when it is needed: gevent may have put its own in place by then.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def offer(self, free: Free) -> bool:
+        """Hand `free` over; False where the caller has gone."""
+        if self.gone:
+            return False
+        self.inbox.append(free)
+        if self.gone and self.claim() is not None:
+            return False
+        self.ring()
+        return True
+
+    def ring(self) -> None:
+        """Wake the caller."""
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # it rings already
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for the bell, for `seconds` at most."""
+        self._bell.acquire(timeout=seconds)
+
+    def claim(self) -> Free | None:
+        """What was handed over, for one of the two who ask: the caller, or the giver again."""
+        if self.inbox:
+            try:
+                return self.inbox.pop()
+            except IndexError:
+                pass  # the other was faster
+        return None
+
+
+class SlotQueue:
+    """What is free, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.idle: deque[PooledConnection] = deque()
+        """Open connections; the one used last is at the right end and goes first."""
+        self.permits: deque[Slot] = deque()
+        self.waiters: deque[Waiter] = deque()
+
+    def take(self) -> Free | None:
+        """What is free, an idle connection first; None where nothing is, or others wait already."""
+        return None if self.waiters else self._pop()
+
+    def give(self, free: Free) -> None:
+        """Hand `free` to the first in the queue, or keep it."""
+        if self.waiters and self._offer(free):
+            return
+        self.keep(free)
+        if self.waiters:  # somebody queued between the look and the append
+            self.hand_over()
+
+    def keep(self, free: Free) -> None:
+        """Put `free` where it belongs."""
+        if isinstance(free, Slot):
+            self.permits.append(free)
+        else:
+            self.idle.append(free)
+
+    def hand_over(self) -> None:
+        """Give what is free to those who wait, in their order."""
+        while self.waiters:
+            free = self._pop()
+            if free is None:
+                return
+            if not self._offer(free):
+                self.keep(free)
+
+    def wait(self, deadline: float, stop: threading.Event) -> Free | None:
+        """Queue until something is handed over; None once `deadline` has passed or `stop` is set."""
+        waiter = Waiter()
+        self.waiters.append(waiter)
+        try:
+            # Only now: what came free since the last look would otherwise be missed.
+            self.hand_over()
+            while not waiter.inbox and not stop.is_set():
+                left = deadline - monotonic()
+                if left <= 0:
+                    break
+                waiter.sleep(min(left, LOOK_AGAIN))
+                if not waiter.inbox:
+                    waiter = self._queue_again(waiter)
+        except BaseException:
+            self._leave(waiter, keep=False)
+            raise
+        return self._leave(waiter, keep=True)
+
+    def _queue_again(self, waiter: Waiter) -> Waiter:
+        """Keep the place in the queue, also where a giver took the waiter out and died."""
+        if waiter not in self.waiters:
+            waiter.gone = True
+            free, waiter = waiter.claim(), Waiter()
+            if free is None:
+                self.waiters.appendleft(waiter)
+            else:  # it came at this moment
+                waiter.inbox.append(free)
+        self.hand_over()
+        return waiter
+
+    def _leave(self, waiter: Waiter, *, keep: bool) -> Free | None:
+        """Go out of the queue, with what was handed over (`keep`) or leaving it to the others."""
+        waiter.gone = True
+        # The look before saves the exception, the frame of which an interruption would keep alive,
+        # and with it what was handed over.
+        if waiter in self.waiters:
+            try:
+                self.waiters.remove(waiter)
+            except ValueError:
+                pass  # a giver was faster
+        free = waiter.claim()
+        if keep or free is None:
+            return free
+        self.give(free)
+        return None
+
+    def _pop(self) -> Free | None:
+        try:
+            return self.idle.pop()
+        except IndexError:
+            pass
+        try:
+            return self.permits.pop()
+        except IndexError:
+            return None
+
+    def _offer(self, free: Free) -> bool:
+        while True:
+            try:
+                waiter = self.waiters.popleft()
+            except IndexError:
+                return False
+            if waiter.offer(free):
+                return True

@@ -1,0 +1,71 @@
+"""What the pool's errors say: which pool, what was found, who is in the way, what to change."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from . import leases
+from .errors import PoolTimeout, TooManyWaiting
+
+if TYPE_CHECKING:
+    from .pool import ConnectionPool
+
+FORKED = (
+    "this connection was lent in the parent process; a forked child takes its own from the pool"
+)
+
+
+def timed_out(pool: ConnectionPool, waited: float) -> PoolTimeout:
+    """The error of a caller who waited in vain for `waited` seconds."""
+    start = f"pool {pool.alias!r}: no connection came free within {waited:.2f} s"
+    return _exhausted(PoolTimeout, pool, start, waited)
+
+
+def too_many_waiting(pool: ConnectionPool) -> PoolTimeout:
+    """The error of a caller who finds the queue full."""
+    limit = pool.options.max_waiting
+    start = f"pool {pool.alias!r}: {limit} callers are waiting already (MAX_WAITING is {limit})"
+    return _exhausted(TooManyWaiting, pool, start, 0.0)
+
+
+def closed(pool: ConnectionPool) -> str:
+    """What `PoolClosed` says."""
+    return f"pool {pool.alias!r} is closed; make a new one, or close it later"
+
+
+def not_owned(pool: ConnectionPool, connection: Any) -> str:
+    """What `NotOwned` says of `connection`, given back to `pool`."""
+    slot = getattr(connection, "slot", None)
+    if slot is None and not getattr(connection, "born", 0):
+        return f"pool {pool.alias!r} was given {connection!r}, which it never lent"
+    if slot is not None and slot.capacity is not pool.capacity.reference:
+        return f"pool {pool.alias!r} was given {connection!r}, which another pool lent"
+    return f"pool {pool.alias!r} was given {connection!r} a second time"
+
+
+def _exhausted(
+    error: type[PoolTimeout], pool: ConnectionPool, start: str, waited: float
+) -> PoolTimeout:
+    now = monotonic()
+    held, size = leases.current(pool), pool.capacity.size
+    waiting = len(pool.capacity.queue.waiters)
+    oldest = held[0].describe(now) if held else ""
+    own = [lease for lease in held if lease.thread == threading.get_ident()]
+    parts = [
+        start,
+        f"{len(held)} of {size} are in use and {waiting} others wait",
+        f"the oldest is {oldest}" if oldest else "",
+        f"this very thread holds {len(own)} of them" if own else "",
+        f'raise REDISPOOL["{pool.alias}"]["MAX_CONNECTIONS"], or hold connections for less time',
+    ]
+    return error(
+        "; ".join(part for part in parts if part),
+        alias=pool.alias,
+        waited=waited,
+        in_use=len(held),
+        max_connections=size,
+        waiting=waiting,
+        oldest=oldest,
+    )

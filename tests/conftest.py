@@ -1,0 +1,117 @@
+"""What all tests may ask for: a real server, and pools that are seen off at the end of a test."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from redispool import ConnectionPool, PoolFactory
+
+from .support import ScriptedServer, Valkey, eventually
+
+MakePool: TypeAlias = Callable[..., ConnectionPool]
+MakeFactory: TypeAlias = Callable[..., PoolFactory]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Valkey]:
+    """One Valkey for all tests; ask for `flushed` to find it empty."""
+    # Not pytest's tmp_path: the path of a unix socket has room for a hundred bytes only.
+    directory = Path(tempfile.mkdtemp(prefix="redispool-"))
+    valkey = Valkey(directory)
+    valkey.start()
+    yield valkey
+    valkey.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def flushed(server: Valkey) -> Valkey:
+    """The server, without a key in it."""
+    with server.outside() as client:
+        client.flushall()
+    return server
+
+
+@pytest.fixture
+def own_server() -> Iterator[Valkey]:
+    """A server for one test alone, which may stop and start it."""
+    directory = Path(tempfile.mkdtemp(prefix="redispool-"))
+    valkey = Valkey(directory)
+    valkey.start()
+    yield valkey
+    valkey.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def scripted() -> Iterator[ScriptedServer]:
+    """A server that answers as told."""
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def make_pool(flushed: Valkey) -> Iterator[MakePool]:
+    """Makes pools for the server, each under an alias of its own.
+
+    At the end of the test nobody may hold a connection of theirs; they are closed, and the server
+    may know none of their connections any more.
+    """
+    pools: list[ConnectionPool] = []
+
+    def make(**options: Any) -> ConnectionPool:
+        options.setdefault("alias", f"pool{next(_numbers)}")
+        if not {"url", "path", "host"} & options.keys():
+            options |= {"host": flushed.host, "port": flushed.port}
+        pools.append(ConnectionPool(**options))
+        return pools[-1]
+
+    yield make
+    see_off(pools, flushed)
+
+
+@pytest.fixture
+def pool(make_pool: MakePool) -> ConnectionPool:
+    """A pool of at most two connections."""
+    return make_pool(max_connections=2)
+
+
+@pytest.fixture
+def make_factory(flushed: Valkey) -> Iterator[MakeFactory]:
+    """Makes factories; at the end of the test, what holds for `make_pool` holds for their pools."""
+    factories: list[PoolFactory] = []
+
+    def make(settings: Any = None) -> PoolFactory:
+        factories.append(PoolFactory(flushed.url if settings is None else settings))
+        return factories[-1]
+
+    yield make
+    pools = [pool for factory in factories for pool in factory._pools.values()]
+    see_off(pools, flushed)
+    for factory in factories:
+        factory.close(0)
+
+
+@pytest.fixture
+def factory(make_factory: MakeFactory) -> PoolFactory:
+    """A factory with the alias ``default``."""
+    return make_factory()
+
+
+def see_off(pools: list[ConnectionPool], server: Valkey) -> None:
+    """Close `pools`, and check that nothing of them is left."""
+    # The time is for threads of a test that are about to give their connection back.
+    cut = {pool.alias: pool.close(2.0) for pool in pools}
+    assert not any(cut.values()), f"connections that nobody gave back: {cut}"
+    aliases = {pool.alias for pool in pools}
+    if aliases:
+        eventually(lambda: not server.clients(*aliases))

@@ -1,0 +1,483 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import ConnectionError, InvalidResponse, ResponseError, TimeoutError
+
+from redispool import ConnectionPool, NotOwned
+from redispool.connection import Connection, PooledConnection, pooled
+from tests.conftest import MakePool
+from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually
+
+STATE_LEFT_BEHIND = {
+    "MULTI": ["MULTI"],
+    "WATCH": ["WATCH", "a"],
+    "SELECT": ["SELECT", "3"],
+    "MONITOR": ["MONITOR"],
+    "SUBSCRIBE": ["SUBSCRIBE", "news"],
+    "PSUBSCRIBE": ["PSUBSCRIBE", "n*"],
+    "AUTH": ["AUTH", "default", "wrong"],
+    "HELLO": ["HELLO", "2"],
+    "CLIENT REPLY": ["CLIENT", "REPLY", "OFF"],
+    "CLIENT REPLY SKIP": ["CLIENT REPLY", "SKIP"],
+    "CLIENT TRACKING": ["CLIENT", "TRACKING", "ON"],
+    "CLIENT SETNAME": ["CLIENT", "SETNAME", "me"],
+    "CLIENT NO-TOUCH": ["CLIENT", "NO-TOUCH", "ON"],
+    "READONLY": ["READONLY"],
+    "RESET": ["RESET"],
+    "QUIT": ["QUIT"],
+}
+
+
+def ask(connection: PooledConnection, *command: Any) -> Any:
+    """Send one command and read its reply."""
+    connection.send_command(*command)
+    return connection.read_response()
+
+
+def server_id(connection: PooledConnection) -> int:
+    """What the server calls the connection."""
+    found: int = ask(connection, "CLIENT", "ID")
+    return found
+
+
+# Whose reply is it?
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_an_unread_reply_never_reaches_the_next_user(make_pool: MakePool, protocol: int) -> None:
+    """A connection that is given back before its reply was read is not lent again."""
+    pool = make_pool(max_connections=1, protocol=protocol)
+    with pool.connection() as connection:
+        ask(connection, "MSET", "a", "A", "b", "B")
+        connection.send_command("GET", "a")
+        eventually(lambda: connection.can_read(0))
+
+    with pool.connection() as connection:
+        assert ask(connection, "GET", "b") == b"B"
+    assert pool.stats().closed_total["dirty_pending"] == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_reply_that_comes_late_never_reaches_the_next_user(
+    make_pool: MakePool, protocol: int
+) -> None:
+    """That holds too for a reply that the server will send only after the connection was given back."""
+    pool = make_pool(max_connections=1, protocol=protocol)
+    with pool.connection() as connection:
+        ask(connection, "SET", "b", "B")
+        connection.send_command("BLPOP", "nothing", "0.1")
+
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:
+        with pool.connection() as connection:
+            assert ask(connection, "GET", "b") == b"B"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("command", STATE_LEFT_BEHIND.values(), ids=list(STATE_LEFT_BEHIND))
+def test_state_left_behind_never_reaches_the_next_user(
+    make_pool: MakePool, command: list[str], protocol: int
+) -> None:
+    """Whatever was done to the session, the next user finds a fresh one in the right database."""
+    pool = make_pool(max_connections=1, protocol=protocol)
+    with pool.connection() as connection:
+        before = server_id(connection)
+        connection.send_command(*command)
+        if "REPLY" not in " ".join(command):
+            read_quietly(connection)
+
+    with pool.connection() as connection:
+        assert server_id(connection) != before
+        assert ask(connection, "SET", "a", "A") == b"OK"
+        assert b" db=0 " in ask(connection, "CLIENT", "INFO")
+        assert ask(connection, "GET", "a") == b"A"
+
+
+def read_quietly(connection: PooledConnection) -> None:
+    """Read one reply, be it an error or a push."""
+    try:
+        connection.read_response(push_request=True)
+    except redis.RedisError:
+        pass
+
+
+def test_packed_bytes_are_not_trusted(pool: ConnectionPool) -> None:
+    """Bytes that somebody else packed may hold anything; the connection is not lent again."""
+    with pool.connection() as connection:
+        connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"])
+        assert connection.read_response() == b"PONG"
+
+    assert pool.stats().idle == 0
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_ordinary_use_costs_no_reconnect(make_pool: MakePool, protocol: int) -> None:
+    """Errors in replies, transactions and scripts leave the connection as good as it was."""
+    pool = make_pool(max_connections=1, protocol=protocol)
+    client = redis.Redis(connection_pool=pool)
+    before = client.client_id()
+
+    client.set("text", "x")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        client.lpush("text", 1)
+    with pytest.raises(ResponseError):
+        client.evalsha("0" * 40, 0)
+    assert client.eval("return 7", 0) == 7
+    assert client.pipeline().incr("n").incr("n").execute() == [1, 2]
+    assert client.pipeline(transaction=False).incr("n").get("n").execute() == [3, b"3"]
+    with pytest.raises(ResponseError):
+        client.pipeline().execute_command("NOSUCH").incr("n").execute()
+    with client.pipeline() as pipe:
+        pipe.watch("n")
+        pipe.multi()
+        assert pipe.incr("n").execute() == [4]
+    with client.pipeline() as pipe:
+        pipe.watch("n")
+
+    assert client.client_id() == before
+    assert pool.stats().created_total == 1
+
+
+# Opening
+
+
+def test_every_connection_says_who_it_is(pool: ConnectionPool, server: Valkey) -> None:
+    """The server knows each connection by the alias, the host and the process."""
+    with pool.connection():
+        (row,) = server.clients(pool.alias)
+
+    assert row["name"].split(":")[:2] == ["redispool", pool.alias]
+
+
+def test_a_unix_socket(make_pool: MakePool, server: Valkey) -> None:
+    """``path`` connects over the server's unix socket."""
+    pool = make_pool(path=server.socket_path)
+
+    assert redis.Redis(connection_pool=pool).ping()
+    assert server.socket_path in server.clients(pool.alias)[0]["addr"]
+
+
+def test_the_database_is_selected(make_pool: MakePool) -> None:
+    """``db`` holds for every connection, and is no state that keeps it from being lent again."""
+    pool = make_pool(db=5, max_connections=1)
+    client = redis.Redis(connection_pool=pool)
+
+    assert client.client_info()["db"] == 5
+    assert client.client_info()["db"] == 5
+    assert pool.stats().created_total == 1
+
+
+def test_the_deadline_covers_the_whole_handshake(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """A server that answers each step just in time for itself does not stretch the caller's time."""
+    slow = threading.Event()
+    scripted.always("AUTH", lambda: slow.wait(0.2) or b"+OK\r\n")
+    scripted.always("CLIENT", lambda: slow.wait(0.2) or b"+OK\r\n")
+    scripted.always("SELECT", lambda: slow.wait(0.2) or b"+OK\r\n")
+    pool = make_pool(host=scripted.host, port=scripted.port, db=1, password="p", timeout=0.3)
+    started = time.monotonic()
+
+    with pytest.raises(TimeoutError):
+        pool.acquire()
+
+    assert time.monotonic() - started < 0.5
+    slow.set()
+
+
+def test_after_opening_the_usual_limits_hold(make_pool: MakePool) -> None:
+    """The deadline of the checkout does not stay behind on the socket."""
+    pool = make_pool(timeout=0.5, socket_timeout=7.0)
+    with pool.connection() as connection:
+        assert connection._sock.gettimeout() == 7.0
+        ask(connection, "PING")
+        assert connection._sock.gettimeout() == 7.0
+
+
+def test_there_may_be_no_limits_at_all(make_pool: MakePool) -> None:
+    """All time-outs None: a connection that waits for ever opens and works."""
+    pool = make_pool(timeout=None, socket_timeout=None, socket_connect_timeout=None)
+    with pool.connection() as connection:
+        assert ask(connection, "PING") == b"PONG"
+        assert connection._sock.gettimeout() is None
+
+
+@pytest.mark.parametrize("answer", [HANG, DROP, b"-ERR no\r\n", b"?!?\r\n", b":3\r\n"])
+def test_a_handshake_that_fails_leaves_no_connection(
+    make_pool: MakePool, scripted: ScriptedServer, answer: Any
+) -> None:
+    """What did not shake hands in full is closed, and its place is free."""
+    scripted.always("CLIENT", answer)
+    pool = make_pool(
+        host=scripted.host, port=scripted.port, max_connections=1, timeout=0.2, retries=0
+    )
+    for _ in range(3):
+        with pytest.raises(redis.RedisError):
+            pool.acquire()
+
+    stats = pool.stats()
+    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 0, 0, 1)
+    assert stats.create_failed_total == stats.failed_total == 3
+
+
+def test_a_late_reply_of_the_handshake_is_not_the_first_commands(make_pool: MakePool) -> None:
+    """A connection on which the handshake left a reply unread is not lent."""
+
+    def careless(connection: PooledConnection) -> None:
+        connection.on_connect()
+        connection.send_command("ECHO", "late")
+
+    pool = make_pool(redis_connect_func=careless, retries=0)
+
+    with pytest.raises(ConnectionError, match="handshake"):
+        pool.acquire()
+
+
+def test_a_connect_function_may_set_the_session_up(make_pool: MakePool) -> None:
+    """What ``redis_connect_func`` does belongs to the handshake: it is no reason to close."""
+    called = []
+
+    def set_up(connection: PooledConnection) -> None:
+        called.append(1)
+        connection.on_connect()
+        ask(connection, "SELECT", 3)
+
+    client = redis.Redis(connection_pool=make_pool(redis_connect_func=set_up))
+
+    assert client.client_info()["db"] == 3
+    assert client.client_info()["db"] == 3
+    assert len(called) == 1
+
+
+def test_a_wrong_password_is_not_tried_again(make_pool: MakePool, scripted: ScriptedServer) -> None:
+    """What the server refuses it will refuse again: one try, and the server's own words."""
+    scripted.always("AUTH", b"-WRONGPASS invalid username-password pair\r\n")
+    pool = make_pool(host=scripted.host, port=scripted.port, password="hunter2")
+
+    with pytest.raises(redis.AuthenticationError, match="invalid") as caught:
+        pool.acquire()
+
+    assert scripted.received["AUTH"] == 1
+    assert "hunter2" not in f"{caught.value} {pool!r} {pool.stats()}"
+
+
+def test_secrets_are_not_shown(make_pool: MakePool) -> None:
+    """Neither a pool nor a connection shows its password."""
+    pool = make_pool(host="localhost", username="me", password="hunter2")
+
+    assert "hunter2" not in f"{pool!r} {pool.make_connection()!r}"
+
+
+# Commands
+
+
+def test_blocking_commands_outlast_the_socket_timeout(make_pool: MakePool) -> None:
+    """A command that blocks on the server for longer than ``socket_timeout`` is waited for."""
+    # The server looks for elapsed time-outs every 0.1 s.
+    pool = make_pool(socket_timeout=0.3, max_connections=1)
+    client = redis.Redis(connection_pool=pool)
+
+    assert client.blpop("nothing", timeout=0.4) is None
+    assert client.xread({"nothing": "$"}, block=400) == []
+    assert client.wait(1, 400) == 0
+    assert pool.stats().created_total == 1
+
+
+def test_for_ever_is_for_ever(make_pool: MakePool, server: Valkey) -> None:
+    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says."""
+    client = redis.Redis(connection_pool=make_pool(socket_timeout=0.1))
+
+    def push() -> None:
+        with server.outside() as other:
+            other.rpush("list", "x")
+
+    threading.Timer(0.4, push).start()
+
+    assert client.blpop("list", timeout=0) == (b"list", b"x")
+
+
+def test_several_blocking_commands_in_a_pipeline(make_pool: MakePool) -> None:
+    """In a pipeline their times add up, and the last has its time too."""
+    client = redis.Redis(connection_pool=make_pool(socket_timeout=0.3))
+    pipe = client.pipeline(transaction=False).blpop("a", timeout=0.4).blpop("b", timeout=0.4)
+
+    assert pipe.ping().execute() == [None, None, True]
+
+
+def test_after_a_blocking_command_the_usual_limit_holds(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """The longer time is the blocking command's alone."""
+    scripted.always("BLPOP", b"*-1\r\n")
+    scripted.always("GET", HANG)
+    pool = make_pool(host=scripted.host, port=scripted.port, socket_timeout=0.1)
+
+    with pool.connection() as connection:
+        assert ask(connection, "BLPOP", "a", 60) is None
+        with pytest.raises(TimeoutError):
+            ask(connection, "GET", "a")
+
+
+def test_what_was_not_sent_is_told_from_what_was(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """An error in sending is marked, since the server cannot have run the command; one in reading is not."""
+    scripted.answer("GET", DROP)
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1)
+
+    with pool.connection() as connection:
+        with pytest.raises(ConnectionError) as caught:
+            ask(connection, "GET", "a")
+        assert not getattr(caught.value, "unsent", False)
+
+    with pool.connection() as connection:
+        connection._sock.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionError) as caught:
+            connection.send_command("GET", "a")
+        assert caught.value.unsent  # type: ignore[attr-defined]
+
+
+def test_a_batch_that_was_sent_in_part_counts_as_sent(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """Of several commands the first may have left: the server may have run it."""
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1)
+
+    with pool.connection() as connection:
+        several = connection.pack_commands([("SET", "a", 1), ("SET", "b", 2)])
+        transaction = connection.pack_commands([("MULTI",), ("SET", "a", 1), ("EXEC",)])
+        for batch, unsent in ((several, False), (transaction, True)):
+            ask(connection, "PING")
+            connection._sock.shutdown(socket.SHUT_WR)
+            with pytest.raises(ConnectionError) as caught:
+                connection.send_packed_command(batch)
+            assert getattr(caught.value, "unsent", False) is unsent
+
+
+def test_a_line_that_broke_in_use_is_renewed_for_its_holder(pool: ConnectionPool) -> None:
+    """As in redis-py, the holder of a broken connection may go on; its ledger begins anew."""
+    with pool.connection() as connection:
+        connection.send_command("GET", "a")
+        connection.disconnect()
+        assert ask(connection, "PING") == b"PONG"
+
+    assert pool.stats().idle == 1
+
+
+# Holding
+
+
+def test_use_after_return_is_refused(pool: ConnectionPool) -> None:
+    """Whoever gave a connection back can neither send on it, nor read another's reply, nor reopen it."""
+    with pool.connection() as connection:
+        pass
+
+    with pytest.raises(NotOwned):
+        connection.send_command("PING")
+    with pytest.raises(NotOwned):
+        connection.read_response()
+    assert pool.stats().idle == 1
+
+    connection.disconnect()
+    with pytest.raises(NotOwned):
+        connection.connect()
+
+
+def test_use_after_the_end_is_refused(pool: ConnectionPool) -> None:
+    """A connection that the pool has closed stays closed."""
+    with pool.connection() as connection:
+        connection.send_command("SELECT", 1)
+
+    with pytest.raises(NotOwned):
+        connection.send_command("PING")
+    with pytest.raises(NotOwned):
+        connection.connect()
+
+
+def test_cut_wakes_who_reads(pool: ConnectionPool) -> None:
+    """A holder that waits for a reply gets an error as soon as its line is cut."""
+    with pool.connection() as connection:
+        connection.send_command("BLPOP", "nothing", 0)
+        threading.Timer(0.05, connection.cut).start()
+
+        with pytest.raises(ConnectionError):
+            connection.read_response()
+
+
+def test_alive_sees_what_a_look_can_see(pool: ConnectionPool, server: Valkey) -> None:
+    """An open and silent line is alive; one with unexpected bytes or closed by the server is not."""
+    with pool.connection() as connection:
+        assert connection.alive()
+
+        connection.send_command("PING")
+        eventually(lambda: not connection.alive())
+
+    with pool.connection() as connection:
+        server.kill_clients(pool.alias)
+        eventually(lambda: not connection.alive())
+
+
+@pytest.mark.parametrize(
+    ("answer", "well"),
+    [
+        (b"+PONG\r\n", True),
+        (HANG, False),
+        (DROP, False),
+        (b"-LOADING soon\r\n", False),
+        (b"-NOAUTH who are you?\r\n", False),
+        (b"+GNOP\r\n", False),
+        (b"?!?\r\n", False),
+    ],
+)
+def test_only_a_pong_in_time_is_an_answer(
+    make_pool: MakePool, scripted: ScriptedServer, answer: Any, well: bool
+) -> None:
+    """The health check takes PONG for health, and nothing else; it raises nothing."""
+    scripted.always("PING", answer)
+    pool = make_pool(host=scripted.host, port=scripted.port)
+    connection = pool.acquire()
+    lease = connection.lease.pop()
+    started = time.monotonic()
+
+    assert connection.answers(0.1) is well
+
+    assert time.monotonic() - started < 1.0
+    assert connection.lease == []
+    if well:
+        assert connection._sock.gettimeout() == pool.options.socket_timeout
+        assert connection.ledger.clean
+    connection.lease.append(lease)
+    pool.release(connection)
+
+
+def test_any_connection_class_will_do() -> None:
+    """A class of redis-py's, or of a third party, gets what the pool needs mixed in, once."""
+
+    class Theirs(redis.Connection):
+        pass
+
+    ours = pooled(Theirs)
+
+    assert issubclass(ours, PooledConnection)
+    assert issubclass(ours, Theirs)
+    assert pooled(ours) is ours
+    assert pooled(Connection) is Connection
+
+
+def test_garbage_is_an_error_and_no_reply(make_pool: MakePool, scripted: ScriptedServer) -> None:
+    """Bytes that are no reply raise, and the connection is not lent again."""
+    scripted.answer("GET", b"?!?\r\n")
+    pool = make_pool(host=scripted.host, port=scripted.port)
+    client = redis.Redis(connection_pool=pool)
+
+    with pytest.raises((InvalidResponse, redis.ConnectionError)):
+        client.get("a")
+
+    assert client.get("a") == b"value"
+    assert scripted.connections == 2

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from redispool import ConnectionPool, ForkedLease, PoolClosed, PoolFactory, Redis, scope
+from tests.conftest import MakeFactory, MakePool
+from tests.support import Valkey, eventually, in_child
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def refused(work: Callable[[], Any]) -> bool:
+    """Whether `work` ends in ForkedLease."""
+    try:
+        work()
+    except ForkedLease:
+        return True
+    return False
+
+
+def test_a_child_opens_its_own_connections(pool: ConnectionPool) -> None:
+    """Idle connections stay the parent's: the child's are new, the parent's are unbroken."""
+    client = Redis(connection_pool=pool)
+    client.set("a", "A")
+    parents = client.client_id()
+
+    def in_the_child() -> tuple[int, bytes, int]:
+        return client.client_id(), client.get("a"), pool.stats().created_total
+
+    childs, value, created = in_child(in_the_child)
+
+    assert childs != parents
+    assert (value, created) == (b"A", 1)
+    assert client.client_id() == parents
+
+
+def test_a_child_is_known_by_its_own_process(pool: ConnectionPool, server: Valkey) -> None:
+    """The names of the connections tell parent and child apart."""
+    client = Redis(connection_pool=pool)
+
+    assert in_child(client.client_getname) != client.client_getname()
+
+
+def test_a_child_begins_with_its_own_books(make_pool: MakePool) -> None:
+    """What waits, is out or was counted in the parent does not count in the child."""
+    pool = make_pool(max_connections=2)
+    with pool.connection(), pool.connection():
+        waiting = threading.Thread(target=lambda: pool.release(pool.acquire()))
+        waiting.start()
+        eventually(lambda: pool.stats().waiting)
+        stats = in_child(pool.stats)
+    waiting.join()
+
+    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 0, 0, 2)
+    assert (stats.waiting, stats.requests_total, stats.created_total) == (0, 0, 0)
+    assert pool.stats().acquired_total == 3
+
+
+def test_a_child_keeps_the_bound_that_was_set(pool: ConnectionPool) -> None:
+    """After `resize`, the child has the size of the moment."""
+    pool.resize(7)
+
+    assert in_child(lambda: pool.stats().permits) == 7
+
+
+def test_a_connection_of_the_parents_is_refused(pool: ConnectionPool) -> None:
+    """The child can neither use, reopen nor give back what the parent had out; the parent goes on."""
+    with pool.connection() as connection:
+        connection.send_command("ECHO", "hello")
+
+        def in_the_child() -> list[bool]:
+            return [
+                refused(lambda: connection.send_command("PING")),
+                refused(connection.read_response),
+                refused(connection.connect),
+                refused(lambda: pool.release(connection)),
+            ]
+
+        assert in_child(in_the_child) == [True] * 4
+        assert connection.read_response() == b"hello"
+
+
+def test_a_pin_of_the_parents_is_refused(pool: ConnectionPool) -> None:
+    """A pinned client works on in the parent only."""
+    with Redis(connection_pool=pool).pinned() as pinned:
+        pinned.set("a", "A")
+        before = pinned.client_id()
+
+        assert in_child(lambda: refused(lambda: pinned.get("a")))
+        assert pinned.client_id() == before
+
+
+def test_a_pin_that_another_thread_uses_is_refused_at_once(pool: ConnectionPool) -> None:
+    """A child does not wait for its turn after a thread that it does not have."""
+    with Redis(connection_pool=pool).pinned() as pinned:
+        thread = threading.Thread(target=lambda: pinned.blpop("list", timeout=0))
+        thread.start()
+        eventually(lambda: pool.stats().acquired_total and not pin_is_free(pinned))
+
+        assert in_child(lambda: refused(pinned.ping))
+
+        with redis.Redis(host=pool.options.host, port=pool.options.port) as other:
+            other.rpush("list", "x")
+        thread.join()
+
+
+def pin_is_free(pinned: Redis) -> bool:
+    """Whether nobody has the turn."""
+    turn = pinned.connection_pool._turn
+    free: bool = turn.acquire(blocking=False)
+    if free:
+        turn.release()
+    return free
+
+
+@pytest.mark.parametrize("client_class", [Redis, redis.Redis])
+def test_a_single_connection_of_the_parents_is_refused(
+    pool: ConnectionPool, client_class: type[redis.Redis]
+) -> None:
+    """A client with one connection for its life does not share it with a child."""
+    client = client_class(connection_pool=pool, single_connection_client=True)
+    before = client.client_id()
+
+    assert in_child(lambda: refused(client.ping))
+
+    assert client.client_id() == before
+    client.close()
+
+
+def test_a_subscription_of_the_parents_is_left_to_it(
+    pool: ConnectionPool, server: Valkey
+) -> None:
+    """The child can neither listen nor subscribe on it; its messages reach the parent, in order."""
+    client = Redis(connection_pool=pool)
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe("news")
+    assert pubsub.get_message(timeout=1.0) is None
+
+    def in_the_child() -> list[bool]:
+        return [refused(lambda: pubsub.subscribe("more")), refused(pubsub.get_message)]
+
+    assert in_child(in_the_child) == [True, True]
+    client.publish("news", "1")
+    message = eventually(lambda: pubsub.get_message(timeout=1.0))
+    assert message["data"] == b"1"
+    assert in_child(lambda: client.pubsub_channels("more")) == []
+    pubsub.close()
+
+
+def test_a_transaction_of_the_parents_goes_on(pool: ConnectionPool) -> None:
+    """What the parent watches, the child's end does not unwatch."""
+    client = Redis(connection_pool=pool)
+    client.set("n", 1)
+    with client.pipeline() as pipe:
+        pipe.watch("n")
+        pipe.multi()
+        pipe.incr("n")
+
+        assert in_child(lambda: refused(pipe.execute))
+        assert pipe.execute() == [2]
+
+
+def test_a_child_of_a_scope_ends_quietly(pool: ConnectionPool) -> None:
+    """A scope that held a pin of the parent's may be closed in the child; it raises nothing."""
+    client = Redis(connection_pool=pool)
+    with scope() as current, client.pinned() as pinned:
+        assert in_child(current.close) is None
+        assert pinned.ping()
+
+
+def test_a_closed_pool_is_closed_in_the_child(pool: ConnectionPool) -> None:
+    """A fork opens no closed pool again."""
+    pool.close()
+
+    def in_the_child() -> bool:
+        with pytest.raises(PoolClosed):
+            pool.acquire()
+        return pool.closed
+
+    assert in_child(in_the_child)
+
+
+def test_the_child_of_a_child(pool: ConnectionPool) -> None:
+    """Each generation has connections of its own."""
+    client = Redis(connection_pool=pool)
+
+    def in_the_child() -> tuple[int, int]:
+        return client.client_id(), in_child(client.client_id)
+
+    ids = {client.client_id(), *in_child(in_the_child)}
+
+    assert len(ids) == 3
+
+
+def test_forks_among_busy_threads(make_pool: MakePool) -> None:
+    """While eight threads take, wait and give back all the time, twenty children work at once."""
+    pool = make_pool(max_connections=3)
+    client = Redis(connection_pool=pool)
+    done = threading.Event()
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            while not done.is_set():
+                assert client.set(f"key{number}", number)
+                assert client.get(f"key{number}") == str(number).encode()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            stats = in_child(lambda: (client.ping(), pool.stats())[1])
+            assert (stats.idle, stats.in_use, stats.permits, stats.waiting) == (1, 0, 2, 0)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+    assert errors == []
+    assert pool.stats().idle + pool.stats().permits == 3
+
+
+def test_a_fork_while_a_pool_is_made(make_factory: MakeFactory) -> None:
+    """A lock of the factory that another thread holds at the fork does not hold the child."""
+    factory = make_factory()
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with factory._making:
+            held.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        assert in_child(lambda: factory.client().ping())
+    finally:
+        release.set()
+        thread.join()
+
+
+def test_a_fork_while_a_pool_is_resized(pool: ConnectionPool) -> None:
+    """The same for the lock of a resize."""
+    with pool.capacity._resizing:
+
+        def in_the_child() -> int:
+            pool.resize(5)
+            return pool.max_connections
+
+        assert in_child(in_the_child) == 5
+
+
+def test_a_factory_goes_on_in_the_child(factory: PoolFactory) -> None:
+    """Pools made before the fork work after it, and so do those made in the child."""
+    parents = factory.client().client_id()
+
+    assert in_child(lambda: factory.client().client_id()) != parents
+    assert factory.client().client_id() == parents

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+import redis
+
+from redispool import ConnectionPool, PoolTimeout, Redis, leases
+from redispool.leases import Lease
+from tests.conftest import MakePool
+from tests.support import Clock, eventually, run_threads
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the logger ``redispool`` was told."""
+    return [record.getMessage() for record in caplog.records if record.name == "redispool"]
+
+
+def test_a_long_lease_is_reported_once(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection held beyond ``leak_threshold`` is logged once, with its place, and again when it is back."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(leak_threshold=60.0)
+    with pool.connection():
+        clock.advance(59.0)
+        assert pool.stats().leak_suspects == 0
+        assert messages(caplog) == []
+        clock.advance(2.0)
+        for _ in range(3):
+            assert pool.stats().leak_suspects == 1
+        (said,) = messages(caplog)
+        assert "held for 61.0 s by thread MainThread" in said
+        assert f"taken at {__file__}:" in said
+        assert "in test_a_long_lease_is_reported_once" in said
+
+    assert len(messages(caplog)) == 2
+    assert "returned after 61.0 s" in messages(caplog)[1]
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_who_waits_brings_it_to_light(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask for statistics: the first caller who has to wait reports the leak."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(max_connections=1, leak_threshold=60.0)
+    with pool.connection():
+        clock.advance(61.0)
+        with pytest.raises(PoolTimeout):
+            pool.acquire(timeout=0.01)
+        assert len(messages(caplog)) == 1
+
+
+def test_a_long_command_is_no_leak(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single command may block for as long as it likes."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(leak_threshold=60.0)
+    client = Redis(connection_pool=pool)
+    thread = threading.Thread(target=lambda: client.blpop("list", timeout=0))
+    thread.start()
+    eventually(lambda: pool.stats().in_use)
+    clock.advance(100.0)
+
+    assert pool.stats().leak_suspects == 0
+    assert pool.stats().oldest_lease_seconds > 99.0
+    client.rpush("list", "x")
+    thread.join()
+    assert messages(caplog) == []
+
+
+def test_none_switches_the_reports_off(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``leak_threshold=None`` a lease may last for ever."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(leak_threshold=None)
+    with pool.connection():
+        clock.advance(1e6)
+        assert pool.stats().leak_suspects == 0
+
+    assert messages(caplog) == []
+
+
+@pytest.mark.parametrize("kind", ["pinned", "pipeline", "pubsub"])
+def test_everything_held_for_longer_knows_its_place(make_pool: MakePool, kind: str) -> None:
+    """Pins, watching pipelines and subscriptions note the line of the application that took them."""
+    pool = make_pool()
+    client = Redis(connection_pool=pool)
+    with getattr(client, kind)() as holder:
+        if kind == "pipeline":
+            holder.watch("a")
+        if kind == "pubsub":
+            holder.subscribe("news")
+        held = leases.current(pool) + leases.current(pool.subscriptions)
+        (lease,) = held
+
+    assert lease.place.startswith(f"{__file__}:")
+    assert lease.place.endswith("in test_everything_held_for_longer_knows_its_place")
+
+
+def test_leases_come_oldest_first(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that has been out for longest is the first to be named."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(max_connections=3)
+    taken = []
+    for _ in range(3):
+        taken.append(pool.acquire())
+        clock.advance(10.0)
+
+    since = [lease.since for lease in leases.current(pool)]
+    assert since == sorted(since)
+    assert 29.0 < pool.stats().oldest_lease_seconds < 35.0
+    for connection in taken:
+        pool.release(connection)
+    assert leases.current(pool) == []
+
+
+def test_a_thread_that_has_ended_is_said_to_have(pool: ConnectionPool) -> None:
+    """A lease may outlive its thread: the words say so, and nothing fails."""
+    (connection,) = run_threads(1, lambda _: pool.acquire())
+    eventually(lambda: not leases.where_is(connection.lease[0].thread))
+
+    assert "(ended)" in connection.lease[0].describe(connection.lease[0].since + 1.0)
+    pool.release(connection)
+
+
+def test_a_lease_in_words() -> None:
+    """How long, by whom, and where it was taken; else where its thread is now."""
+    lease = Lease(100.0)
+    assert lease.describe(102.5).startswith("held for 2.5 s by thread MainThread, which is now at ")
+    assert __file__ in lease.describe(102.5)
+
+    lease.place = "app.py:7 in view"
+    assert lease.describe(102.5) == "held for 2.5 s by thread MainThread, taken at app.py:7 in view"
+
+
+def test_only_the_own_folders_are_passed_over() -> None:
+    """A package whose name begins like ours or redis-py's is the application's."""
+    for start in leases.NOT_THE_APPLICATION:
+        assert start.endswith((".py", "/", "\\"))
+    ours = redis.__file__
+    assert ours.startswith(leases.NOT_THE_APPLICATION)
+    assert not ours.replace("/redis/", "/redis_om/").startswith(leases.NOT_THE_APPLICATION)
+
+
+def test_noting_the_place_of_a_connection_that_is_back_does_nothing(pool: ConnectionPool) -> None:
+    """Where there is no lease there is nothing to note."""
+    connection = pool.acquire()
+    pool.release(connection)
+
+    leases.note_place(connection)
+
+    assert connection.lease == []

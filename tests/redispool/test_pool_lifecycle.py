@@ -1,0 +1,690 @@
+from __future__ import annotations
+
+import functools
+import gc
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis
+
+from redispool import (
+    ConnectionPool,
+    InvalidOption,
+    NotOwned,
+    PoolClosed,
+    PoolTimeout,
+    Redis,
+    slots,
+)
+from redispool.connection import PooledConnection
+from tests.conftest import MakePool
+from tests.support import HANG, ScriptedServer, Valkey, eventually, run_threads
+
+
+def ask(connection: PooledConnection, *command: Any) -> Any:
+    """Send one command and read its reply."""
+    connection.send_command(*command)
+    return connection.read_response()
+
+
+def in_background(work: Callable[[], Any]) -> list[Any]:
+    """Run `work` in a thread; what it gives or raises appears in the list."""
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return results
+
+
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    """Only reference counts free what nobody holds."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+# The end
+
+
+def test_the_end_closes_what_is_idle(pool: ConnectionPool, server: Valkey) -> None:
+    """`close` leaves no connection on the server, and says that it had to cut none."""
+    pool.warm_up(2)
+
+    assert pool.close() == 0
+    assert pool.closed
+    eventually(lambda: not server.clients(pool.alias))
+    assert pool.stats().closed_total["pool_closed"] == 2
+
+
+def test_after_the_end_nothing_is_lent(pool: ConnectionPool) -> None:
+    """A closed pool opens no connection; the error names it. Closing again does nothing."""
+    client = redis.Redis(connection_pool=pool)
+    pool.close()
+    assert pool.close() == 0
+
+    with pytest.raises(PoolClosed, match=f"{pool.alias!r} is closed"):
+        pool.acquire()
+    with pytest.raises(PoolClosed):
+        client.ping()
+    with pytest.raises(PoolClosed):
+        pool.subscriptions.acquire()
+    assert pool.stats().rejected_total == 2
+    assert (pool.stats().permits, pool.stats().connecting) == (0, 0)
+
+
+def test_the_end_wakes_who_waits(make_pool: MakePool) -> None:
+    """Callers in the queue get `PoolClosed` at once, not at their time-outs."""
+    pool = make_pool(max_connections=1, timeout=None)
+    connection = pool.acquire()
+    waiting = [in_background(pool.acquire) for _ in range(5)]
+    eventually(lambda: pool.stats().waiting == 5)
+    closing = in_background(pool.close)
+
+    for one in waiting:
+        assert isinstance(eventually(lambda one=one: one)[0], PoolClosed)
+    assert closing == []
+
+    pool.release(connection)
+    assert eventually(lambda: closing) == [0]
+
+
+def test_the_end_waits_for_work_that_is_done_soon(pool: ConnectionPool) -> None:
+    """Who holds a connection may finish; `close` returns as soon as the last one is back."""
+    connection = pool.acquire()
+    closing = in_background(lambda: pool.close(timeout=30.0))
+    eventually(lambda: pool.closed)
+
+    assert ask(connection, "PING") == b"PONG"
+    assert closing == []
+    pool.release(connection)
+
+    assert eventually(lambda: closing) == [0]
+
+
+def test_the_end_cuts_work_that_hangs(pool: ConnectionPool, server: Valkey) -> None:
+    """After its time-out `close` breaks the lines that are still in use, and says how many."""
+    hanging = pool.acquire()
+    hanging.send_command("BLPOP", "nothing", 0)
+    reading = in_background(hanging.read_response)
+
+    assert pool.close(timeout=0.05) == 1
+
+    assert isinstance(eventually(lambda: reading)[0], redis.ConnectionError)
+    eventually(lambda: not server.clients(pool.alias))
+    pool.release(hanging)
+    assert pool.close(timeout=0) == 0
+
+
+def test_one_finishes_and_one_is_cut(pool: ConnectionPool) -> None:
+    """Each holder gets until the deadline; only who is not back by then is cut."""
+    soon, never = pool.acquire(), pool.acquire()
+    closing = in_background(lambda: pool.close(timeout=0.3))
+    eventually(lambda: pool.closed)
+    pool.release(soon)
+
+    assert eventually(lambda: closing) == [1]
+    with pytest.raises(redis.ConnectionError):
+        ask(never, "PING")
+    pool.release(never)
+
+
+def test_a_line_that_was_cut_is_not_opened_again(pool: ConnectionPool, server: Valkey) -> None:
+    """The holder of a connection of a closed pool cannot reconnect, as it could before."""
+    connection = pool.acquire()
+    pool.close(timeout=0)
+    connection.disconnect()
+
+    with pytest.raises(PoolClosed):
+        connection.send_command("PING")
+    pool.release(connection)
+
+
+def test_a_return_after_the_end_is_welcome(pool: ConnectionPool, server: Valkey) -> None:
+    """Who gives back late gets no error, and the connection is closed."""
+    connection = pool.acquire()
+    pool.close(timeout=0)
+
+    pool.release(connection)
+
+    eventually(lambda: not server.clients(pool.alias))
+    assert pool.capacity.slots() == []
+
+
+def test_what_is_being_opened_at_the_end_is_not_lent(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """A caller whose connection is ready only after `close` gets `PoolClosed`."""
+    gate = threading.Event()
+    scripted.answer("CLIENT", lambda: gate.wait(10) and b"+OK\r\n")
+    pool = make_pool(host=scripted.host, port=scripted.port)
+    dialling = in_background(pool.acquire)
+    eventually(lambda: scripted.received["CLIENT"])
+    closing = in_background(pool.close)
+    eventually(lambda: pool.closed)
+
+    gate.set()
+
+    assert isinstance(eventually(lambda: dialling)[0], PoolClosed)
+    assert eventually(lambda: closing) == [0]
+
+
+def test_a_return_at_the_very_end_is_closed(pool: ConnectionPool, server: Valkey) -> None:
+    """A connection that comes back between the looks of `close` does not stay open."""
+    connection = pool.acquire()
+    give = pool.capacity.queue.give
+
+    def close_and_give(free: Any) -> None:
+        pool.close(timeout=0)
+        give(free)
+
+    pool.capacity.queue.give = close_and_give  # type: ignore[method-assign]
+    pool.release(connection)
+
+    assert pool.capacity.slots() == []
+    assert not connection.is_open
+
+
+def test_the_end_under_load(make_pool: MakePool) -> None:
+    """Sixteen busy threads: each sees its own values or `PoolClosed`, and nothing is left over."""
+    pool = make_pool(max_connections=4)
+    client = redis.Redis(connection_pool=pool)
+
+    def work(number: int) -> str:
+        if number == 0:
+            eventually(lambda: pool.stats().acquired_total > 200)
+            pool.close()
+            return "closed"
+        try:
+            while True:
+                assert client.set(f"key{number}", number)
+                assert client.get(f"key{number}") == str(number).encode()
+        except PoolClosed:
+            return "told"
+
+    assert run_threads(16, work) == ["closed"] + ["told"] * 15
+    assert pool.capacity.slots() == []
+
+
+def test_a_pool_may_be_used_in_a_with_block(make_pool: MakePool) -> None:
+    """At the end of the block the pool is closed."""
+    with make_pool() as pool:
+        assert redis.Redis(connection_pool=pool).ping()
+
+    assert pool.closed
+
+
+@pytest.mark.usefixtures("no_gc")
+def test_a_dropped_pool_leaves_nothing(server: Valkey) -> None:
+    """A pool that nobody closed and nobody holds is gone at once, with its connections."""
+    pool = ConnectionPool(host=server.host, port=server.port, alias="dropped")
+    pool.warm_up(3)
+    assert len(server.clients("dropped")) == 3
+    gone = weakref.ref(pool)
+
+    del pool
+
+    assert gone() is None
+    eventually(lambda: not server.clients("dropped"))
+
+
+@pytest.mark.parametrize("held", ["", "held = pool.acquire()", "pubsub.subscribe('news')"])
+def test_nothing_is_printed_at_the_end_of_the_interpreter(server: Valkey, held: str) -> None:
+    """A program may end with its pool open, and with connections out."""
+    program = f"""
+import redispool
+pool = redispool.ConnectionPool(host={server.host!r}, port={server.port})
+client = redispool.Redis(connection_pool=pool)
+pubsub = client.pubsub()
+assert client.ping()
+{held}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# Renewal
+
+
+def test_recycling_replaces_everything(pool: ConnectionPool) -> None:
+    """Idle connections are renewed now, those in use when they come back; nobody is hurt."""
+    pool.warm_up(2)
+    with pool.connection() as connection:
+        before = ask(connection, "CLIENT", "ID")
+        pool.recycle()
+        assert ask(connection, "CLIENT", "ID") == before
+        assert pool.stats().idle == 0
+
+    assert pool.stats().idle == 0
+    assert pool.stats().closed_total["drained"] == 2
+    with pool.connection() as connection:
+        assert ask(connection, "CLIENT", "ID") != before
+
+
+def test_what_is_being_opened_while_recycling_is_renewed_too(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """A connection whose credentials were asked for before `recycle` is not kept after it."""
+    gate = threading.Event()
+    scripted.answer("CLIENT", lambda: gate.wait(10) and b"+OK\r\n")
+    pool = make_pool(host=scripted.host, port=scripted.port)
+    dialling = in_background(pool.acquire)
+    eventually(lambda: scripted.received["CLIENT"])
+
+    pool.recycle()
+    gate.set()
+    pool.release(eventually(lambda: dialling)[0])
+
+    assert pool.stats().closed_total["drained"] == 1
+
+
+def test_recycling_under_load_is_not_noticed(make_pool: MakePool) -> None:
+    """While threads work, connections may be renewed again and again."""
+    pool = make_pool(max_connections=3)
+    client = redis.Redis(connection_pool=pool)
+
+    def work(number: int) -> None:
+        for turn in range(60):
+            if number == 0:
+                pool.recycle()
+                time.sleep(0.002)
+            else:
+                assert client.set(f"key{number}", turn)
+                assert client.get(f"key{number}") == str(turn).encode()
+
+    run_threads(6, work)
+
+    stats = pool.stats()
+    assert stats.idle + stats.permits == 3
+    assert stats.closed_total["drained"] >= 3
+
+
+def test_redis_pys_ways_to_renew_work(pool: ConnectionPool) -> None:
+    """`disconnect`, `reset` and new credentials renew connections and end nothing."""
+    client = redis.Redis(connection_pool=pool)
+    for renew in (pool.disconnect, pool.reset, lambda: pool.re_auth_callback(None)):
+        before = client.client_id()
+        renew()
+        assert client.client_id() != before
+
+
+# Size
+
+
+def test_growing_serves_who_waits(make_pool: MakePool, server: Valkey) -> None:
+    """`resize` to more helps those in the queue at once."""
+    pool = make_pool(max_connections=1)
+    with pool.connection():
+        waiting = in_background(pool.acquire)
+        eventually(lambda: pool.stats().waiting)
+
+        pool.resize(2)
+
+        pool.release(eventually(lambda: waiting)[0])
+    assert pool.max_connections == 2
+    assert len(server.clients(pool.alias)) == 2
+
+
+def test_shrinking_spares_who_works(make_pool: MakePool) -> None:
+    """`resize` to less closes idle connections now, and those in use when they come back."""
+    pool = make_pool(max_connections=3)
+    pool.warm_up(3)
+    first, second = pool.acquire(), pool.acquire()
+
+    pool.resize(1)
+    stats = pool.stats()
+    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 2, 0, 0)
+    assert ask(first, "PING") == ask(second, "PING") == b"PONG"
+    with pytest.raises(PoolTimeout):
+        pool.acquire(timeout=0)
+
+    pool.release(first)
+    with pytest.raises(PoolTimeout):
+        pool.acquire(timeout=0)
+    pool.release(second)
+
+    stats = pool.stats()
+    assert (stats.idle, stats.permits, stats.closed_total["resized"]) == (1, 0, 2)
+
+
+def test_resizing_under_load(make_pool: MakePool, server: Valkey) -> None:
+    """While threads work, the bound may change again and again; the last one holds."""
+    pool = make_pool(max_connections=2)
+    client = redis.Redis(connection_pool=pool)
+
+    def work(number: int) -> None:
+        for turn in range(60):
+            if number == 0:
+                pool.resize(1 + turn % 5)
+            else:
+                assert client.set(f"key{number}", turn)
+                assert client.get(f"key{number}") == str(turn).encode()
+
+    run_threads(8, work)
+    pool.resize(2)
+    client.ping()
+
+    stats = pool.stats()
+    assert stats.idle + stats.permits == 2
+    assert len(server.clients(pool.alias)) <= 2
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "3", None])
+def test_a_size_must_make_sense(pool: ConnectionPool, size: Any) -> None:
+    """Nonsense is refused by the option's name, and changes nothing."""
+    with pytest.raises(InvalidOption, match="max_connections"):
+        pool.resize(size)
+
+    assert pool.max_connections == 2
+
+
+# Warmth
+
+
+def test_warming_up(make_pool: MakePool) -> None:
+    """`warm_up` opens ``min_idle`` connections, or as many as it is told, and no more than are missing."""
+    pool = make_pool(max_connections=5, min_idle=2)
+    pool.warm_up()
+    assert pool.stats().idle == 2
+
+    pool.warm_up(4)
+    assert (pool.stats().idle, pool.stats().created_total) == (4, 4)
+
+
+def test_warming_up_fails_loudly_and_in_time(make_pool: MakePool, scripted: ScriptedServer) -> None:
+    """Where the server does not answer, the start of the application says so, and nothing is held."""
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=5)
+    scripted.answer("CLIENT", b"+OK\r\n", b"+OK\r\n")
+    scripted.always("CLIENT", HANG)
+    started = time.monotonic()
+
+    with pytest.raises(redis.TimeoutError):
+        pool.warm_up(4, timeout=0.2)
+
+    assert time.monotonic() - started < 0.7
+    assert (pool.stats().idle, pool.stats().permits) == (2, 3)
+
+
+def test_warming_up_too_late_fails(
+    make_pool: MakePool, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the time is over before the last connection, that one is not opened without any limit."""
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=5, retries=0)
+
+    with pytest.raises(redis.TimeoutError):
+        pool.warm_up(2, timeout=0.0)
+
+    assert pool.stats().permits == 5
+
+
+# Subscriptions
+
+
+def test_subscriptions_have_their_own_bound(make_pool: MakePool) -> None:
+    """Subscriptions take nothing from ``max_connections``; they are bounded by ``max_pubsub``."""
+    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.05)
+    client = Redis(connection_pool=pool)
+    first, second, third = (client.pubsub() for _ in range(3))
+    first.subscribe("a")
+    second.psubscribe("b*")
+
+    assert client.ping()
+    assert pool.stats().pubsub == 2
+    with pytest.raises(PoolTimeout, match="2 of 2"):
+        third.subscribe("c")
+
+    first.close()
+    third.subscribe("c")
+    second.close()
+    third.close()
+    assert pool.stats().pubsub == 0
+
+
+def test_the_end_ends_subscriptions(make_pool: MakePool, server: Valkey) -> None:
+    """`close` cuts a listening subscription too."""
+    pool = make_pool()
+    pubsub = Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe("news")
+    listening = in_background(lambda: next(pubsub.listen()))
+    eventually(lambda: len(server.clients(pool.alias)) == 1)
+
+    assert pool.close(timeout=0.05) == 1
+
+    assert isinstance(eventually(lambda: listening)[0], redis.ConnectionError)
+    pubsub.close()
+
+
+def test_a_silent_subscription_outlasts_the_socket_timeout(
+    make_pool: MakePool, server: Valkey
+) -> None:
+    """`listen` waits for the next message as long as it takes."""
+    pool = make_pool(socket_timeout=0.1)
+    pubsub = Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe("news")
+    listening = in_background(lambda: next(pubsub.listen())["data"])
+    time.sleep(0.3)  # longer than the time-out
+    with server.outside() as other:
+        other.publish("news", "at last")
+
+    assert eventually(lambda: listening) == [b"at last"]
+    pubsub.close()
+
+
+# Nothing lost
+
+
+@pytest.mark.usefixtures("no_gc")
+def test_a_forgotten_connection_comes_back_at_once(make_pool: MakePool, server: Valkey) -> None:
+    """Dropping the last reference frees the place, serves the queue, closes the line, and says so."""
+    pool = make_pool(max_connections=1)
+    forgotten = [pool.acquire()]
+    waiting = in_background(pool.acquire)
+    eventually(lambda: pool.stats().waiting)
+
+    with pytest.warns(ResourceWarning, match="never given back"):
+        forgotten.clear()
+
+    pool.release(eventually(lambda: waiting)[0])
+    assert pool.stats().reclaimed_total == 1
+    assert len(server.clients(pool.alias)) == 1
+
+
+@pytest.mark.usefixtures("no_gc")
+def test_a_forgotten_connection_comes_back_where_warnings_are_errors(pool: ConnectionPool) -> None:
+    """The place is free although the warning raises, and whatever keeps that error."""
+    kept = []
+    hook, sys.unraisablehook = sys.unraisablehook, kept.append
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pool.acquire()
+    finally:
+        sys.unraisablehook = hook
+
+    assert len(kept) == 1
+    assert pool.stats().permits == 2
+    assert pool.stats().in_use == 0
+
+
+def test_a_connection_forgotten_in_a_cycle_comes_back(pool: ConnectionPool) -> None:
+    """A lease in a reference cycle is back after the next collection."""
+    cycle: list[Any] = [pool.acquire()]
+    cycle.append(cycle)
+    del cycle
+
+    with pytest.warns(ResourceWarning):
+        gc.collect()
+
+    assert pool.stats().permits == 2
+
+
+def test_a_thread_that_dies_with_a_connection(pool: ConnectionPool) -> None:
+    """What a thread held when an error ended it is back."""
+
+    def die(_: int) -> None:
+        _held = pool.acquire()
+        raise ZeroDivisionError
+
+    with pytest.warns(ResourceWarning):  # noqa: PT012  # the warning comes when the error is gone
+        with pytest.raises(ZeroDivisionError):
+            run_threads(1, die)
+        eventually(lambda: gc.collect() or pool.stats().permits == 2)
+
+
+def test_a_finalizer_may_give_back_in_the_midst_of_a_checkout(pool: ConnectionPool) -> None:
+    """Garbage collection runs anywhere, also inside of the pool: nothing dead-locks."""
+    inside = []
+
+    class Collected:
+        def __init__(self) -> None:
+            self.connection = pool.acquire()
+
+        def __del__(self) -> None:
+            pool.release(self.connection)
+            with pool.connection():
+                inside.append(True)
+
+    holder = [Collected()]
+    pop = pool.capacity.queue._pop
+
+    def collect_and_pop() -> Any:
+        holder.clear()
+        return pop()
+
+    pool.capacity.queue._pop = collect_and_pop  # type: ignore[method-assign]
+    with pool.connection():
+        assert inside == [True]
+
+
+def in_a_thread_of_its_own(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test where its interrupts cannot leave a half-handled exception behind for others."""
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        run_threads(1, lambda _: test(**arguments))
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@in_a_thread_of_its_own
+def test_an_interrupt_at_any_line_does_no_harm(make_pool: MakePool, warm: bool) -> None:
+    """A signal handler may raise at each line of a GET: the next gets its own value, nothing is lost."""
+    pool = make_pool(max_connections=1)
+    client = Redis(connection_pool=pool)
+    client.mset({"a": "A", "b": "B"})
+    lines = 0
+    while interrupted(lambda: client.get("a"), lines):
+        lines += 1
+        assert client.get("b") == b"B"
+        assert_whole(pool)
+        if not warm:
+            pool.recycle()
+
+    assert lines > 50
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@in_a_thread_of_its_own
+def test_an_interrupt_at_any_line_of_a_wait_does_no_harm(make_pool: MakePool) -> None:
+    """The same for a caller in the queue: what is given back is not lost on who left."""
+    pool = make_pool(max_connections=1)
+    lines, came_to_that = 0, True
+    while came_to_that:
+        connection = pool.acquire()
+        timer = threading.Timer(0.002, pool.release, [connection])
+        timer.start()
+        del connection
+        came_to_that = interrupted(lambda: pool.release(pool.acquire()), lines)
+        timer.join()
+        del timer
+        assert_whole(pool)
+        lines += 1
+
+    assert lines > 50
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@in_a_thread_of_its_own
+def test_an_interrupt_at_any_line_of_a_return_does_no_harm(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for who gives back while somebody waits: that one is served all the same."""
+    monkeypatch.setattr(slots, "LOOK_AGAIN", 0.02)
+    pool = make_pool(max_connections=1)
+    lines, came_to_that = 0, True
+    while came_to_that:
+        connection = [pool.acquire()]
+        waiting = in_background(lambda: pool.release(pool.acquire()))
+        eventually(lambda: pool.stats().waiting)
+        came_to_that = interrupted(lambda: pool.release(connection[0]), lines)
+        connection.clear()
+        assert eventually(lambda: waiting) == [None]
+        assert_whole(pool)
+        lines += 1
+
+    assert lines > 20
+
+
+def assert_whole(pool: ConnectionPool) -> None:
+    """The pool of one lends a connection that works, and nobody waits."""
+    with pool.connection(timeout=1.0) as connection:
+        assert ask(connection, "PING") == b"PONG"
+    stats = pool.stats()
+    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (1, 0, 0, 0)
+    assert stats.waiting == 0
+
+
+def interrupted(work: Callable[[], Any], line: int) -> bool:
+    """Raise KeyboardInterrupt at traced line number `line` of `work`; whether it came to that."""
+    left = line
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if event == "line" and "redis" in frame.f_code.co_filename:
+            left -= 1
+            if left < 0 and not in_finalizer(frame):
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except BaseException:
+        assert left < 0  # that of redis-py 7 may turn the interrupt into another error
+    finally:
+        sys.settrace(None)
+    return left < 0
+
+
+def in_finalizer(frame: FrameType | None) -> bool:
+    """Whether Python would swallow what is raised there."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
+def test_a_connection_that_its_holder_closed_frees_its_place(pool: ConnectionPool) -> None:
+    """A raw connection may be disconnected by its holder; its place is a permit again."""
+    with pool.connection() as connection:
+        connection.disconnect()
+
+    assert pool.stats().permits == 2
+    with pytest.raises(NotOwned):
+        pool.release(connection)

@@ -1,0 +1,21 @@
+"""What the tests share: a real server, a server that misbehaves as told, patience, time, threads, forks."""
+
+from __future__ import annotations
+
+from .clock import Clock
+from .forks import in_child
+from .patience import eventually, run_threads
+from .scripted import DROP, HANG, RESET, ScriptedServer
+from .valkey import Valkey
+
+__all__ = [
+    "DROP",
+    "HANG",
+    "RESET",
+    "Clock",
+    "ScriptedServer",
+    "Valkey",
+    "eventually",
+    "in_child",
+    "run_threads",
+]

@@ -1,0 +1,42 @@
+"""What a careless view does: it takes a connection, keeps it, and walks away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from redispool import Redis
+
+Careless: TypeAlias = Callable[[Redis], None]
+
+kept: list[Any] = []
+"""What was taken, so that no finalizer gives it back; tests clear it at their end."""
+
+
+def keep_a_pin(redis: Redis) -> None:
+    """Pin a connection and walk away."""
+    holding = redis.pinned()
+    kept.append(holding)
+    holding.__enter__().ping()
+
+
+def keep_a_subscription(redis: Redis) -> None:
+    """Subscribe and walk away."""
+    pubsub = redis.pubsub()
+    kept.append(pubsub)
+    pubsub.subscribe("news")
+
+
+def keep_a_watch(redis: Redis) -> None:
+    """Watch a key and walk away."""
+    pipeline = redis.pipeline()
+    kept.append(pipeline)
+    pipeline.watch("key")
+
+
+KINDS: dict[Careless, str] = {
+    keep_a_pin: "Pin",
+    keep_a_subscription: "PubSub",
+    keep_a_watch: "Pipeline",
+}
+"""The ways to be careless, and what the log calls the thing that was kept."""

@@ -1,0 +1,51 @@
+"""Waiting for what other threads and processes do, without guessing how long it takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def eventually(condition: Callable[[], _T], within: float = 10.0) -> _T:
+    """Give the first true value of `condition`, and fail when there is none `within` so many seconds."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"did not come true within {within} s"
+        time.sleep(0.002)
+    return value
+
+
+def run_threads(count: int, work: Callable[[int], _T], within: float = 60.0) -> list[_T]:
+    """Run `work(0)` to `work(count - 1)`, each in a thread, all beginning at the same moment.
+
+    Returns:
+        What each gave, in the order of their numbers.
+
+    Raises:
+        The first error of theirs.
+    """
+    barrier = threading.Barrier(count)
+    results: dict[int, _T] = {}
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            barrier.wait()
+            results[number] = work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + within
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    if errors:
+        raise errors[0]
+    assert len(results) == count, f"{count - len(results)} of {count} threads did not end"
+    return [results[number] for number in range(count)]

@@ -1,0 +1,42 @@
+"""What a user of the core writes: read by type checkers, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import redis
+import redis.client
+
+from redispool import PoolFactory, PoolStats, Redis, scope
+
+
+def factory_and_clients() -> None:
+    with PoolFactory({"default": "redis://localhost:6379/0", "queue": {"DB": 1}}) as factory:
+        assert_type(factory, PoolFactory)
+        assert_type(factory.client(), Redis)
+        assert_type(factory.client("queue"), Redis)
+        assert_type(factory.stats(), dict[str, PoolStats])
+        factory.close(timeout=2.0)
+
+
+def a_client_goes_where_one_of_redis_py_goes(client: Redis) -> redis.Redis:
+    pipeline: redis.client.Pipeline = client.pipeline()
+    pipeline.incr("hits")
+    pipeline.execute()
+    client.set("key", "value", ex=60)
+    return client
+
+
+def a_pool_goes_where_one_of_redis_py_goes(factory: PoolFactory) -> redis.Redis:
+    return redis.Redis(connection_pool=factory.pool("queue"))
+
+
+def one_connection_for_a_while(client: Redis) -> None:
+    with scope(), client.pinned() as held:
+        same: redis.Redis = held
+        same.watch("votes")
+
+
+def mistakes_are_seen(factory: PoolFactory) -> None:
+    factory.client(1)  # type: ignore[arg-type]  # an alias is a name
+    factory.client().no_such_command()  # type: ignore[attr-defined]  # Redis is not Any
