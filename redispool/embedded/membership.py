@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from redispool import fork
 from redispool.embedded.checks import prepare
 from redispool.embedded.launcher import last_words, launch
 from redispool.embedded.supervisor import (
@@ -57,6 +58,7 @@ class Membership:
         self._mutex = threading.Lock()
         self._users: int | None = None  # the descriptor that holds the share
         self._answered: tuple[int, int] | None = None  # which socket has answered
+        fork.register(self)
 
     def renew(self) -> None:
         """Join, or make sure of having joined."""
@@ -73,7 +75,7 @@ class Membership:
         finally:
             self._mutex.release()
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: do not wait for a thread that only the parent has.
 
         The share of ``users.lock`` was inherited and stays.
@@ -155,12 +157,3 @@ class Membership:
 
 
 _memberships: dict[Path, Membership] = {}
-
-
-def _forget_parent() -> None:
-    for membership in _memberships.values():
-        membership.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_parent)

@@ -14,7 +14,7 @@ from flask_redispool import RedisPool, redis
 from redispool import ConnectionPool, InvalidOption, PoolFactory
 
 from ..support import Valkey, eventually, run_threads
-from .conftest import MakeApp, factory_of
+from .conftest import MakeApp, factory_of, held
 
 # Registering
 
@@ -230,6 +230,40 @@ def test_a_view_uses_the_pool_of_its_application(shop: Flask) -> None:
 
     assert answers == ["1", "2", "3"]
     assert factory_of(shop).stats()["default"].created_total == 1
+
+
+def test_a_view_does_what_a_client_can(shop: Flask) -> None:
+    """Pipelines, transactions, scripts, locks, pins and subscriptions work through `redis`."""
+
+    def view() -> dict[str, Any]:
+        def double(pipe: Any) -> None:
+            hits = int(pipe.get("hits"))
+            pipe.multi()
+            pipe.set("hits", 2 * hits)
+
+        found: dict[str, Any] = {"pipeline": redis.pipeline().set("hits", 1).incr("hits").execute()}
+        found["transaction"] = redis.transaction(double, "hits")
+        script = redis.register_script("return redis.call('incr', KEYS[1])")
+        found["script"] = script(keys=["hits"])
+        with redis.lock("door", timeout=10), redis.pinned() as pin:
+            found["pinned"] = pin.incr("hits")
+        with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe("news")
+            redis.publish("news", "rain")
+            message = eventually(lambda: pubsub.get_message(timeout=1))
+            found["pubsub"] = message["data"].decode()
+        return found
+
+    shop.add_url_rule("/", view_func=view)
+
+    assert shop.test_client().get("/").get_json() == {
+        "pipeline": [True, 2],
+        "transaction": [True],
+        "script": 5,
+        "pinned": 6,
+        "pubsub": "rain",
+    }
+    assert held(shop) == 0
 
 
 def test_an_async_view_may_use_the_client(shop: Flask) -> None:

@@ -100,7 +100,53 @@ def test_what_came_free_before_the_caller_queued_is_found(
     line = Line()
     queue.keep(line)
 
-    assert queue.wait(monotonic() + 10, stop) is line
+    assert queue.wait(monotonic(), stop) is line
+
+
+def test_who_queued_before_it_came_free_is_found(
+    queue: SlotQueue, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller who queues between the giver's look at the queue and its return is not missed either."""
+    monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
+    keep, queued = queue.keep, []
+
+    def keep_too_late(free: Any) -> None:
+        queued.append(Queued(queue, stop))
+        keep(free)
+
+    monkeypatch.setattr(queue, "keep", keep_too_late)
+    line = Line()
+    queue.give(line)
+
+    assert queued[0].result() is line
+
+
+def test_what_nobody_took_is_kept(queue: SlotQueue) -> None:
+    """Where all who stand in the queue have gone, what is free stays free."""
+    gone = Waiter()
+    gone.gone = True
+    queue.waiters.append(gone)
+    line = Line()
+    queue.idle.append(line)
+
+    queue.hand_over()
+
+    assert queue.take() is line
+
+
+def test_a_gift_for_who_has_just_gone_is_taken_back() -> None:
+    """A caller who leaves while the giver delivers leaves the gift behind: one of the two takes it."""
+    waiter = Waiter()
+
+    class Inbox(list[Any]):
+        def append(self, gift: Any) -> None:
+            super().append(gift)
+            waiter.gone = True
+
+    waiter.inbox = Inbox()
+
+    assert waiter.offer(Line()) is False
+    assert waiter.inbox == []
 
 
 def test_a_timed_out_waiter_leaves_nothing_behind(
