@@ -108,18 +108,14 @@ class ContextScope(Scope):
 
     def __init__(self) -> None:
         super().__init__()
-        self._streams = 0
+        self._streams: set[object] = set()
         self._context_has_ended = False
 
-    def stream_begins(self) -> None:
-        """A response goes on after the view; it may outlive the app context."""
-        self._streams += 1
-
-    def stream_ends(self) -> None:
-        """Such a response was sent, or given up. Never raises."""
-        self._streams -= 1
-        if self._context_has_ended and not self._streams:
-            self.close()
+    def last_until_closed(self, response: Response) -> None:
+        """Do not end before `response`, which may outlive the app context."""
+        stream = object()
+        self._streams.add(stream)
+        response.call_on_close(lambda: self._stream_ends(stream))
 
     def context_ends(self, error: BaseException | None) -> None:
         """The app context is torn down. Never raises."""
@@ -127,6 +123,11 @@ class ContextScope(Scope):
         if self._streams and error is None:
             self.leave()
         else:
+            self.close()
+
+    def _stream_ends(self, stream: object) -> None:
+        self._streams.discard(stream)  # a response may be closed more than once
+        if self._context_has_ended and not self._streams:
             self.close()
 
 
@@ -143,8 +144,7 @@ def keep_scope_while_streaming(app: Flask, *, response: Response, **_: object) -
     # A file is passed through to the server, and its response is never closed.
     if response.is_streamed and not response.direct_passthrough and SCOPE in g:
         scope: ContextScope = g.get(SCOPE)
-        scope.stream_begins()
-        response.call_on_close(scope.stream_ends)
+        scope.last_until_closed(response)
 
 
 def end_scope(error: BaseException | None) -> None:

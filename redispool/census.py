@@ -60,7 +60,7 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
         closed_total={reason: pool.closings[reason] for reason in CLOSE_REASONS},
         reclaimed_total=capacity.reclaimed["connections"],
         misuse_total=counts["misuse"],
-        checks_total={kind: pool.checks[kind] for kind in ("look", "ping")},
+        checks_total={kind: pool.fitness.checks[kind] for kind in ("look", "ping")},
         leak_suspects=len(leases.suspects(pool, now)),
         oldest_lease_seconds=now - held[0].since if held else 0.0,
         closed=pool.closed,

@@ -330,7 +330,7 @@ def pooled(connection_class: type[Any]) -> type[Any]:
     return type(name, (PooledConnection, connection_class), {"__module__": __name__})
 
 
-def _set_up(connect: Callable[[PooledConnection], Any], connection: PooledConnection) -> None:
+def _set_up(connect: Callable[..., Any], connection: PooledConnection) -> None:
     """Run the user's ``redis_connect_func`` as a part of the handshake."""
     connect(connection)
     connection.settle()

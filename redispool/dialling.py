@@ -46,7 +46,7 @@ def open_connection(pool: ConnectionPool, slot: Slot, deadline: float) -> Pooled
 
 
 def _try(pool: ConnectionPool, slot: Slot, deadline: float) -> PooledConnection | Exception:
-    started, batch = monotonic(), pool.batch
+    started, batch = monotonic(), pool.fitness.batch
     try:
         pool.refuse_if_closed()
         connection = pool.make_connection()

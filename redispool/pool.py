@@ -15,8 +15,9 @@ from .census import take_stats
 from .connection import FOREVER, PooledConnection
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
+from .fitness import Fitness
 from .options import PoolOptions, check
-from .policy import PING_WITHIN, Check, Policy
+from .policy import Policy
 from .settings import DEFAULT
 from .slots import Free, Slot
 from .stats import PoolStats
@@ -70,11 +71,9 @@ class ConnectionPool(RedisPyPool):
     def _begin(self, size: int) -> None:
         """Start with every place free: at first, and again in a forked child."""
         self.capacity = Capacity(size)
-        self.batch: object = object()  # replaced by recycle(): connections of an older one end
+        self.fitness = Fitness(self.policy, self.capacity)
         self.counts: Counter[str] = Counter()
         self.closings: Counter[str] = Counter()
-        self.checks: Counter[str] = Counter()
-        self._suspect_since = 0.0
         self._next_sweep = 0.0
 
     # Taking and giving back
@@ -94,7 +93,7 @@ class ConnectionPool(RedisPyPool):
         """
         free = self.capacity.queue.take()
         now = monotonic()
-        if isinstance(free, PooledConnection) and self._may_lend_unseen(free, now):
+        if isinstance(free, PooledConnection) and self.fitness.fresh(free, now):
             return self._lend(free, now)
         seconds: Any = self.options.timeout if timeout is ... else timeout
         deadline = FOREVER if seconds is None else now + seconds
@@ -122,7 +121,7 @@ class ConnectionPool(RedisPyPool):
         now = monotonic()
         if lease.place:
             leases.report_return(self, lease, now)
-        reason = self._reason_to_close(connection, now)
+        reason = self.fitness.reason_not_to_keep(connection, now)
         if reason:
             self._close_connection(connection, reason)
             self.capacity.free(slot)
@@ -131,7 +130,7 @@ class ConnectionPool(RedisPyPool):
         self.capacity.queue.give(connection)
         if now >= self._next_sweep:
             self._sweep(now)
-        if connection.batch is not self.batch:  # closed or recycled at this very moment
+        if connection.batch is not self.fitness.batch:  # closed or recycled at this very moment
             self._close_idle("pool_closed" if self.closed else "drained")
 
     @contextlib.contextmanager
@@ -145,14 +144,6 @@ class ConnectionPool(RedisPyPool):
             self.release(connection)
 
     # The way to a connection
-
-    def _may_lend_unseen(self, connection: PooledConnection, now: float) -> bool:
-        last_used = connection.last_used
-        return (
-            now < connection.expires_at
-            and not self.policy.idle_too_long(last_used, now)
-            and self.policy.check(last_used, now, self._suspect_since) is Check.NONE
-        )
 
     def _lend(self, connection: PooledConnection, now: float) -> PooledConnection:
         connection.slot.tally.acquired += 1  # type: ignore[union-attr]  # never without one here
@@ -177,7 +168,7 @@ class ConnectionPool(RedisPyPool):
         """A connection that was free, once it is checked; else a new one in its place."""
         if isinstance(free, PooledConnection):
             now = monotonic()
-            reason = self._reason_not_to_lend(free, now, deadline)
+            reason = self.fitness.reason_not_to_lend(free, now, deadline)
             if not reason:
                 return self._lend(free, now)
             slot = slot_of(free)
@@ -190,26 +181,6 @@ class ConnectionPool(RedisPyPool):
             raise
         free.tally.acquired += 1
         return connection
-
-    def _reason_not_to_lend(
-        self, connection: PooledConnection, now: float, deadline: float
-    ) -> str | None:
-        if self.capacity.shut.is_set():
-            return "pool_closed"
-        if now >= connection.expires_at:
-            return "lifetime"
-        if self.policy.idle_too_long(connection.last_used, now):
-            return "idle"
-        wanted = self.policy.check(connection.last_used, now, self._suspect_since)
-        if wanted is Check.NONE:
-            return None
-        count(self.checks, wanted.value)
-        well = connection.alive()
-        if well and wanted is Check.PING:
-            well = connection.answers(min(PING_WITHIN, max(deadline - now, 0.0)))
-        if not well:
-            self._suspect_since = monotonic()
-        return None if well else "dead_at_checkout"
 
     # The way back
 
@@ -224,17 +195,6 @@ class ConnectionPool(RedisPyPool):
         if getattr(connection, "forked", False):
             raise ForkedLease(wording.FORKED)
         raise NotOwned(wording.not_owned(self, connection))
-
-    def _reason_to_close(self, connection: PooledConnection, now: float) -> str | None:
-        if not connection.is_open:
-            return "dead_in_use"
-        if not connection.ledger.clean:
-            return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
-        if connection.batch is not self.batch:
-            return "pool_closed" if self.capacity.shut.is_set() else "drained"
-        if now >= connection.expires_at:
-            return "lifetime"
-        return "resized" if self.capacity.over_size else None
 
     def _close_connection(self, connection: PooledConnection, reason: str) -> None:
         count(self.closings, reason)
@@ -278,7 +238,7 @@ class ConnectionPool(RedisPyPool):
         """
         deadline = monotonic() + timeout
         self.capacity.shut.set()
-        self.batch = object()
+        self.fitness.renew_all()
         self._close_idle("pool_closed")
         for waiter in list(self.capacity.queue.waiters):
             waiter.ring()
@@ -294,7 +254,7 @@ class ConnectionPool(RedisPyPool):
 
     def recycle(self) -> None:
         """Replace all connections: idle ones now, those in use when they are given back."""
-        self.batch = object()
+        self.fitness.renew_all()
         self._close_idle("drained")
         for subscriptions in list(self._subscriptions.values()):
             subscriptions.recycle()

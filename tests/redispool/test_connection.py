@@ -112,7 +112,10 @@ def test_packed_bytes_are_not_trusted(pool: ConnectionPool) -> None:
     with pool.connection() as connection:
         connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"])
         assert connection.read_response() == b"PONG"
+    assert pool.stats().idle == 0
 
+    with pool.connection() as connection:
+        connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"])
     assert pool.stats().idle == 0
 
 
@@ -389,8 +392,9 @@ def test_use_after_return_is_refused(pool: ConnectionPool) -> None:
         connection.connect()
 
 
-def test_use_after_the_end_is_refused(pool: ConnectionPool) -> None:
-    """A connection that the pool has closed stays closed."""
+def test_use_after_the_end_is_refused(make_pool: MakePool, scripted: ScriptedServer) -> None:
+    """A connection that the pool has closed stays closed: it does not even dial."""
+    pool = make_pool(host=scripted.host, port=scripted.port)
     with pool.connection() as connection:
         connection.send_command("SELECT", 1)
 
@@ -398,6 +402,8 @@ def test_use_after_the_end_is_refused(pool: ConnectionPool) -> None:
         connection.send_command("PING")
     with pytest.raises(NotOwned):
         connection.connect()
+    with pool.connection():
+        assert scripted.connections == 2
 
 
 def test_cut_wakes_who_reads(pool: ConnectionPool) -> None:

@@ -437,6 +437,25 @@ def test_refused_connections_lose_no_place(make_pool: MakePool) -> None:
     assert (stats.permits, stats.waiting, stats.failed_total) == (3, 0, 200)
 
 
+def test_a_dial_that_failed_half_way_is_over_before_the_next(
+    make_pool: MakePool, server: Valkey
+) -> None:
+    """What a failed try has opened is closed before another is made, whatever the error."""
+    open_lines = []
+
+    def set_up(connection: PooledConnection) -> None:
+        connection.on_connect()
+        open_lines.append(len(server.clients(pool.alias)))
+        if len(open_lines) == 1:
+            raise OSError("half-way")
+
+    pool = make_pool(redis_connect_func=set_up, max_connections=1)
+    with pool.connection() as connection:
+        assert ask(connection, "PING") == b"PONG"
+
+    assert open_lines == [1, 1]
+
+
 def test_an_error_in_the_constructor_loses_no_place(make_pool: MakePool) -> None:
     """A connection class that cannot even be made fails each caller and none of the places."""
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from redispool import census, connection, dialling, pool, slots, wording
+from redispool import census, connection, dialling, fitness, pool, slots, wording
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead = 0.0
-        for module in (census, connection, dialling, pool, slots, wording):
+        for module in (census, connection, dialling, fitness, pool, slots, wording):
             monkeypatch.setattr(module, "monotonic", self.now)
 
     def now(self) -> float:

@@ -1,0 +1,77 @@
+"""Fitness: whether a connection may be lent, and whether it may be kept when it comes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .capacity import Capacity, count
+from .policy import PING_WITHIN, Check, Policy
+
+if TYPE_CHECKING:
+    from .connection import PooledConnection
+
+
+class Fitness:
+    """Judges the connections of one pool; looks at a line, or asks the server, where it must.
+
+    Args:
+        policy: the time limits.
+        capacity: tells whether the pool was closed or made smaller.
+    """
+
+    def __init__(self, policy: Policy, capacity: Capacity) -> None:
+        self._policy = policy
+        self._capacity = capacity
+        self.batch: object = object()
+        """What a connection has to carry to be kept; replaced when all are to be renewed."""
+        self.checks: Counter[str] = Counter()
+        self._suspect_since = 0.0
+
+    def renew_all(self) -> None:
+        """From now on no connection opened until now is kept."""
+        self.batch = object()
+
+    def fresh(self, connection: PooledConnection, now: float) -> bool:
+        """Whether an idle connection may be lent as it is."""
+        last_used = connection.last_used
+        return (
+            now < connection.expires_at
+            and not self._policy.idle_too_long(last_used, now)
+            and self._policy.check(last_used, now, self._suspect_since) is Check.NONE
+        )
+
+    def reason_not_to_lend(
+        self, connection: PooledConnection, now: float, deadline: float
+    ) -> str | None:
+        """Why an idle connection is to be closed; None where it is well. May ask the server."""
+        if self._capacity.shut.is_set():
+            return "pool_closed"
+        if now >= connection.expires_at:
+            return "lifetime"
+        if self._policy.idle_too_long(connection.last_used, now):
+            return "idle"
+        wanted = self._policy.check(connection.last_used, now, self._suspect_since)
+        if wanted is Check.NONE or self._is_well(connection, wanted, deadline - now):
+            return None
+        self._suspect_since = monotonic()
+        return "dead_at_checkout"
+
+    def reason_not_to_keep(self, connection: PooledConnection, now: float) -> str | None:
+        """Why a connection that was given back is to be closed; None where it may be kept."""
+        if not connection.is_open:
+            return "dead_in_use"
+        if not connection.ledger.clean:
+            return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
+        if connection.batch is not self.batch:
+            return "pool_closed" if self._capacity.shut.is_set() else "drained"
+        if now >= connection.expires_at:
+            return "lifetime"
+        return "resized" if self._capacity.over_size else None
+
+    def _is_well(self, connection: PooledConnection, wanted: Check, left: float) -> bool:
+        count(self.checks, wanted.value)
+        if not connection.alive():
+            return False
+        return wanted is Check.LOOK or connection.answers(min(PING_WITHIN, max(left, 0.0)))
