@@ -8,7 +8,6 @@ import inspect
 import socket
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from redis import connection as base
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.utils import str_if_bytes
 
-from . import commands, embedded
+from . import commands
 from .errors import ForkedLease, NotOwned, PoolClosed
 from .leases import Lease
 from .ledger import Ledger
@@ -24,13 +23,7 @@ from .ledger import Ledger
 if TYPE_CHECKING:
     from .slots import Slot
 
-__all__ = [
-    "Connection",
-    "EmbeddedConnection",
-    "PooledConnection",
-    "SSLConnection",
-    "UnixDomainSocketConnection",
-]
+__all__ = ["PooledConnection"]
 
 
 FOREVER = float("inf")
@@ -290,46 +283,6 @@ class PooledConnection(base.AbstractConnection):
             )
 
 
-class Connection(PooledConnection, base.Connection):
-    """A connection over TCP."""
-
-
-class SSLConnection(PooledConnection, base.SSLConnection):
-    """A connection over TLS."""
-
-
-class UnixDomainSocketConnection(PooledConnection, base.UnixDomainSocketConnection):
-    """A connection over a unix socket."""
-
-
-class EmbeddedConnection(UnixDomainSocketConnection):
-    """A connection to the project's private server, which is started where it does not run."""
-
-    def __init__(self, *, directory: Path, **kwargs: Any) -> None:
-        self.directory = directory
-        super().__init__(**kwargs)
-
-    def _connect(self) -> Any:
-        self.path = str(embedded.join(self.directory))
-        return super()._connect()
-
-
-BY_TRANSPORT: dict[str, type[Any]] = {
-    "tcp": Connection,
-    "tls": SSLConnection,
-    "unix": UnixDomainSocketConnection,
-    "embedded": EmbeddedConnection,
-}
-
-
-def pooled(connection_class: type[Any]) -> type[Any]:
-    """The class itself, or `connection_class` with what our pools need mixed in."""
-    if issubclass(connection_class, PooledConnection):
-        return connection_class
-    name = f"Pooled{connection_class.__name__}"
-    return type(name, (PooledConnection, connection_class), {"__module__": __name__})
-
-
 def _set_up(connect: Callable[..., Any], connection: PooledConnection) -> None:
     """Run the user's ``redis_connect_func`` as a part of the handshake."""
     connect(connection)
@@ -338,17 +291,5 @@ def _set_up(connect: Callable[..., Any], connection: PooledConnection) -> None:
 
 @functools.cache
 def reads_with_a_timeout() -> bool:
-    """Whether redis-py (8 and later) says how long it wants to wait for a subscription's message."""
+    """Whether redis-py, from 8 on, says how long it wants to wait for a message."""
     return "timeout" in inspect.signature(base.AbstractConnection.read_response).parameters
-
-
-@functools.cache
-def silent_driver() -> dict[str, Any]:
-    """Arguments that spare each new connection the two round trips of ``CLIENT SETINFO``.
-
-    redis-py 7.2 and later take ``driver_info``; before that there were two names.
-    """
-    known = inspect.signature(base.AbstractConnection.__init__).parameters
-    if "driver_info" in known:
-        return {"driver_info": None}
-    return {"lib_name": None, "lib_version": None}

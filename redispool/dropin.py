@@ -17,8 +17,9 @@ from redis.retry import Retry
 
 from . import credentials
 from .capacity import Capacity
-from .connection import BY_TRANSPORT, PooledConnection, pooled, silent_driver
+from .connection import PooledConnection
 from .options import PASSED_ON, PoolOptions, kind_of
+from .transports import BY_TRANSPORT, pooled, silent_driver
 
 EMBEDDED_DIRECTORY = ".redispool"
 

@@ -152,7 +152,7 @@ class SlotQueue:
                 self.keep(free)
 
     def wait(self, deadline: float, stop: threading.Event) -> Free | None:
-        """Queue until something is handed over; None once `deadline` has passed or `stop` is set."""
+        """Queue until something is handed over; None after `deadline`, or when `stop` is set."""
         waiter = Waiter()
         self.waiters.append(waiter)
         try:

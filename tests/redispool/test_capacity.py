@@ -131,7 +131,7 @@ def test_a_slot_may_outlive_its_capacity() -> None:
 
 
 def test_the_slots_of_others_are_not_taken() -> None:
-    """A slot of another capacity, such as the parent's in a forked child, adds nothing to this one."""
+    """A slot of another capacity, such as a forked child's parent's, adds nothing to this one."""
     ours, theirs = Capacity(1), Capacity(1)
 
     ours.free(take(theirs))

@@ -25,7 +25,7 @@ def flags_of(reply: Any) -> Iterator[tuple[str, set[str]]]:
 
 
 def test_what_only_reads_is_no_write_to_the_server(flags: dict[str, set[str]]) -> None:
-    """No command that is run again after a lost reply has the server's flag of writing or blocking."""
+    """No command that is run again is flagged by the server as writing or blocking."""
     known = commands.ONLY_READS & flags.keys()
 
     assert len(known) > 80
@@ -85,7 +85,9 @@ def test_what_leaves_no_state(line: str) -> None:
     assert not commands.leaves_state(line.split())
 
 
-@pytest.mark.parametrize("line", ["GET a", "get a", "HGETALL h", "CONFIG GET *", "OBJECT IDLETIME a"])
+@pytest.mark.parametrize(
+    "line", ["GET a", "get a", "HGETALL h", "CONFIG GET *", "OBJECT IDLETIME a"]
+)
 def test_what_only_reads(line: str) -> None:
     """These may be run twice."""
     assert commands.only_reads(line.split())
@@ -93,7 +95,16 @@ def test_what_only_reads(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["INCR a", "SET a 1", "EVAL x 0", "EVALSHA x 0", "GETDEL a", "CONFIG SET a b", "BLPOP a 1", "EXEC"],
+    [
+        "INCR a",
+        "SET a 1",
+        "EVAL x 0",
+        "EVALSHA x 0",
+        "GETDEL a",
+        "CONFIG SET a b",
+        "BLPOP a 1",
+        "EXEC",
+    ],
 )
 def test_what_does_more_than_read(line: str) -> None:
     """These may not."""

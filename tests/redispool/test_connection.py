@@ -10,7 +10,8 @@ import redis
 from redis.exceptions import ConnectionError, InvalidResponse, ResponseError, TimeoutError
 
 from redispool import ConnectionPool, NotOwned
-from redispool.connection import Connection, PooledConnection, pooled
+from redispool.connection import PooledConnection
+from redispool.transports import Connection, pooled
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually
 
@@ -67,7 +68,7 @@ def test_an_unread_reply_never_reaches_the_next_user(make_pool: MakePool, protoc
 def test_a_reply_that_comes_late_never_reaches_the_next_user(
     make_pool: MakePool, protocol: int
 ) -> None:
-    """That holds too for a reply that the server will send only after the connection was given back."""
+    """That holds too for a reply that comes only after the connection was given back."""
     pool = make_pool(max_connections=1, protocol=protocol)
     with pool.connection() as connection:
         ask(connection, "SET", "b", "B")
@@ -179,7 +180,7 @@ def test_the_database_is_selected(make_pool: MakePool) -> None:
 def test_the_deadline_covers_the_whole_handshake(
     make_pool: MakePool, scripted: ScriptedServer
 ) -> None:
-    """A server that answers each step just in time for itself does not stretch the caller's time."""
+    """A server that answers each step at the last moment does not stretch the caller's time."""
     slow = threading.Event()
     scripted.always("AUTH", lambda: slow.wait(0.2) or b"+OK\r\n")
     scripted.always("CLIENT", lambda: slow.wait(0.2) or b"+OK\r\n")
@@ -330,7 +331,7 @@ def test_after_a_blocking_command_the_usual_limit_holds(
 def test_what_was_not_sent_is_told_from_what_was(
     make_pool: MakePool, scripted: ScriptedServer
 ) -> None:
-    """An error in sending is marked, since the server cannot have run the command; one in reading is not."""
+    """An error in sending is marked: the server cannot have run it; one in reading is not."""
     scripted.answer("GET", DROP)
     pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1)
 
@@ -377,7 +378,7 @@ def test_a_line_that_broke_in_use_is_renewed_for_its_holder(pool: ConnectionPool
 
 
 def test_use_after_return_is_refused(pool: ConnectionPool) -> None:
-    """Whoever gave a connection back can neither send on it, nor read another's reply, nor reopen it."""
+    """Whoever gave a connection back can neither send, nor read another's reply, nor reopen it."""
     with pool.connection() as connection:
         pass
 
@@ -417,7 +418,7 @@ def test_cut_wakes_who_reads(pool: ConnectionPool) -> None:
 
 
 def test_alive_sees_what_a_look_can_see(pool: ConnectionPool, server: Valkey) -> None:
-    """An open and silent line is alive; one with unexpected bytes or closed by the server is not."""
+    """An open, silent line is alive; one with unexpected bytes or closed by the server is not."""
     with pool.connection() as connection:
         assert connection.alive()
 

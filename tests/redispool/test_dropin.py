@@ -1,4 +1,4 @@
-"""redis-py's own client on our pool, in redis-py 7 and 8: everything works, and everything comes back."""
+"""redis-py's own client on our pool, in redis-py 7 and 8: all works, and all comes back."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_undecodable_replies(make_pool: MakePool) -> None:
 
 
 def test_pipelines(client: redis.Redis, pool: ConnectionPool) -> None:
-    """Pipelines with and without a transaction, empty, failing or dropped, give their connection back."""
+    """Pipelines of all kinds, empty, failing or dropped, give their connection back."""
     assert client.pipeline().set("n", 1).incr("n").execute() == [True, 2]
     assert client.pipeline(transaction=False).incr("n").get("n").execute() == [3, b"3"]
     assert client.pipeline().execute() == []
@@ -81,7 +81,9 @@ def test_pipelines(client: redis.Redis, pool: ConnectionPool) -> None:
         pipe.lpush("n", "x").incr("n")
         with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
             pipe.execute()
-    replies = client.pipeline(transaction=False).lpush("n", 1).incr("n").execute(raise_on_error=False)
+    replies = (
+        client.pipeline(transaction=False).lpush("n", 1).incr("n").execute(raise_on_error=False)
+    )
     assert isinstance(replies[0], redis.ResponseError)
     assert replies[1] == 5
     client.pipeline().incr("n")  # never executed
@@ -177,7 +179,9 @@ def test_a_subscription_in_a_thread(client: redis.Redis) -> None:
     assert heard[0]["data"] == b"hello"
 
 
-def test_a_subscription_reconnects(client: redis.Redis, pool: ConnectionPool, server: Valkey) -> None:
+def test_a_subscription_reconnects(
+    client: redis.Redis, pool: ConnectionPool, server: Valkey
+) -> None:
     """redis-py subscribes again on a line that broke, which it finds out when it reads."""
     pubsub = client.pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("news")
@@ -267,7 +271,7 @@ def test_closing_the_client_leaves_the_pool(client: redis.Redis, pool: Connectio
 
 
 def test_a_client_that_owns_the_pool(make_pool: MakePool) -> None:
-    """`Redis.from_pool` closes the connections of what it owns; from redis-py 8 on it ends the pool."""
+    """`Redis.from_pool` closes the connections that it owns; since redis-py 8 it ends the pool."""
     pool = make_pool()
     client = redis.Redis.from_pool(pool)
     assert client.ping()
@@ -278,7 +282,7 @@ def test_a_client_that_owns_the_pool(make_pool: MakePool) -> None:
 
 
 def test_many_threads_with_one_client(make_pool: MakePool) -> None:
-    """Where redis-py's pool says "Too many connections", ours lets them wait; each reads its own value."""
+    """Where redis-py's pool has "Too many connections", callers wait; each reads its own value."""
     client = redis.Redis(connection_pool=make_pool(max_connections=3))
 
     def work(number: int) -> None:
@@ -340,7 +344,11 @@ def test_a_repr_for_people(pool: ConnectionPool) -> None:
 
 @pytest.mark.parametrize(
     ("alias", "start"),
-    [("default", "redispool:default:"), ("web sessions", "redispool:web_sessions:"), ("é", "redispool:_:")],
+    [
+        ("default", "redispool:default:"),
+        ("web sessions", "redispool:web_sessions:"),
+        ("é", "redispool:_:"),
+    ],
 )
 def test_names_for_the_server(alias: str, start: str) -> None:
     """Whatever the alias, the name is one that ``CLIENT SETNAME`` takes."""

@@ -47,7 +47,9 @@ def test_an_alias_has_its_own_options(make_factory: MakeFactory, server: Valkey)
     assert factory.stats()["default"].created_total == 0
 
 
-def test_fifty_threads_get_one_pool(make_factory: MakeFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fifty_threads_get_one_pool(
+    make_factory: MakeFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many threads ask for the first time at once, one pool and one client are made."""
     made: list[ConnectionPool] = []
 
@@ -84,7 +86,7 @@ def test_settings_are_checked_at_once() -> None:
 
 def test_all_pools_are_closed(make_factory: MakeFactory, server: Valkey) -> None:
     """`close` ends every pool that was made, and lets none be made any more."""
-    factory = make_factory({name: server.url for name in ("default", "sessions", "unused")})
+    factory = make_factory(dict.fromkeys(("default", "sessions", "unused"), server.url))
     clients = [factory.client(), factory.client("sessions")]
     for client in clients:
         client.ping()
@@ -109,8 +111,8 @@ def test_closing_again_does_nothing(factory: PoolFactory) -> None:
 
 
 def test_the_time_to_close_is_for_all_together(make_factory: MakeFactory, server: Valkey) -> None:
-    """Connections that hang are cut at one deadline, not at one for each pool; and they are counted."""
-    factory = make_factory({name: server.url for name in ("default", "sessions")})
+    """Connections that hang are cut at one deadline for all pools; and they are counted."""
+    factory = make_factory(dict.fromkeys(("default", "sessions"), server.url))
     held = [factory.pool(alias).acquire() for alias in factory.aliases]
     timer = threading.Event()
 
@@ -163,4 +165,7 @@ def test_where_an_embedded_server_lives(tmp_path: Path) -> None:
 
 def test_a_repr_for_people() -> None:
     """It lists the aliases, and no URL."""
-    assert repr(PoolFactory({"default": "redis://:secret@h", "b": NOBODY})) == "<PoolFactory default, b>"
+    assert (
+        repr(PoolFactory({"default": "redis://:secret@h", "b": NOBODY}))
+        == "<PoolFactory default, b>"
+    )

@@ -70,7 +70,7 @@ def test_a_child_keeps_the_bound_that_was_set(pool: ConnectionPool) -> None:
 
 
 def test_a_connection_of_the_parents_is_refused(pool: ConnectionPool) -> None:
-    """The child can neither use, reopen nor give back what the parent had out; the parent goes on."""
+    """The child can neither use, reopen nor give back what the parent holds; the parent goes on."""
     with pool.connection() as connection:
         connection.send_command("ECHO", "hello")
 
@@ -133,9 +133,7 @@ def test_a_single_connection_of_the_parents_is_refused(
     client.close()
 
 
-def test_a_subscription_of_the_parents_is_left_to_it(
-    pool: ConnectionPool, server: Valkey
-) -> None:
+def test_a_subscription_of_the_parents_is_left_to_it(pool: ConnectionPool, server: Valkey) -> None:
     """The child can neither listen nor subscribe on it; its messages reach the parent, in order."""
     client = Redis(connection_pool=pool)
     pubsub = client.pubsub(ignore_subscribe_messages=True)

@@ -20,7 +20,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_long_lease_is_reported_once(
     make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection held beyond ``leak_threshold`` is logged once, with its place, and again when it is back."""
+    """A connection held beyond ``leak_threshold`` is logged once, with its place, then back."""
     clock = Clock(monkeypatch)
     pool = make_pool(leak_threshold=60.0)
     with pool.connection():
@@ -87,7 +87,7 @@ def test_none_switches_the_reports_off(
 
 @pytest.mark.parametrize("kind", ["pinned", "pipeline", "pubsub"])
 def test_everything_held_for_longer_knows_its_place(make_pool: MakePool, kind: str) -> None:
-    """Pins, watching pipelines and subscriptions note the line of the application that took them."""
+    """Pins, watching pipelines and subscriptions note the application's line that took them."""
     pool = make_pool()
     client = Redis(connection_pool=pool)
     with getattr(client, kind)() as holder:

@@ -62,7 +62,7 @@ def test_these_sessions_are_not_fresh(commands: list[str]) -> None:
 
 
 def test_every_reply_is_waited_for() -> None:
-    """Books are balanced only after as many replies as commands, be they sent one by one or together."""
+    """Books balance only after as many replies as commands, sent one by one or together."""
     ledger = Ledger()
     ledger.sent([("MULTI",), ("SET", "a", 1), ("EXEC",)])
 

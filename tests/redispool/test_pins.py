@@ -44,7 +44,9 @@ def test_an_ordinary_pin_costs_no_reconnect(client: Redis, pool: ConnectionPool)
     assert client.client_id() == before
 
 
-@pytest.mark.parametrize("command", [["SELECT", 3], ["WATCH", "a"], ["MULTI"], ["CLIENT", "SETNAME", "me"]])
+@pytest.mark.parametrize(
+    "command", [["SELECT", 3], ["WATCH", "a"], ["MULTI"], ["CLIENT", "SETNAME", "me"]]
+)
 def test_state_ends_with_the_pin(client: Redis, command: list[Any]) -> None:
     """What was selected, watched or named on the pin is not there for the next user."""
     before = client.client_id()
@@ -97,7 +99,9 @@ def test_a_lost_connection_is_told(client: Redis, pool: ConnectionPool, server: 
         with pytest.raises(redis.ConnectionError):
             pinned.set("a", "A")
         for _ in range(2):
-            with pytest.raises(redis.ConnectionError, match="the pinned connection was lost") as caught:
+            with pytest.raises(
+                redis.ConnectionError, match="the pinned connection was lost"
+            ) as caught:
                 pinned.set("a", "A")
             assert "may have executed" not in str(caught.value)
             with pytest.raises(redis.ConnectionError, match="the pinned connection was lost"):
@@ -162,9 +166,7 @@ def test_a_watching_pipeline_keeps_the_turn(client: Redis) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"timeout": 1.0}])
-def test_a_pin_on_a_pin_is_the_same(
-    make_pool: MakePool, arguments: dict[str, float]
-) -> None:
+def test_a_pin_on_a_pin_is_the_same(make_pool: MakePool, arguments: dict[str, float]) -> None:
     """A function that pins may be called with a pinned client: it takes no second connection."""
     pool = make_pool(max_connections=1)
     with Redis(connection_pool=pool).pinned() as outer:
@@ -177,7 +179,7 @@ def test_a_pin_on_a_pin_is_the_same(
 
 
 def test_a_pin_waits_as_long_as_it_is_told(make_pool: MakePool) -> None:
-    """`pinned(timeout)` goes before the pool's own time-out; the error names the place of the holder."""
+    """`pinned(timeout)` goes before the pool's time-out; the error names the holder's place."""
     pool = make_pool(max_connections=1)
     client = Redis(connection_pool=pool)
     with client.pinned(), pytest.raises(PoolTimeout, match=r"test_pins\.py:\d+") as caught:
@@ -198,7 +200,7 @@ def test_a_subscription_of_a_pin_has_its_own_connection(
 
 
 def test_a_dropped_pin_gives_its_connection_back(client: Redis, pool: ConnectionPool) -> None:
-    """A block that is never left, such as that of a dropped generator, does not keep the connection."""
+    """A block that is never left, as that of a dropped generator, does not keep the connection."""
 
     def generate() -> Any:
         with client.pinned() as pinned:

@@ -51,7 +51,7 @@ def test_the_longer_idle_the_closer_the_look(idle_for: float, expected: Check) -
 
 
 def test_one_dead_connection_makes_all_of_its_time_suspect() -> None:
-    """What was last used before a connection was found dead is looked at; what came after is not."""
+    """What was last used before a connection was found dead is looked at; later ones are not."""
     found_dead = 1000.0
 
     assert POLICY.check(999.9, 1000.1, found_dead) is Check.LOOK

@@ -18,8 +18,10 @@ from redispool import (
     PoolTimeout,
     TooManyWaiting,
     policy,
+    slots,
 )
-from redispool.connection import Connection, PooledConnection
+from redispool.connection import PooledConnection
+from redispool.transports import Connection
 from tests.conftest import MakePool
 from tests.support import HANG, Clock, ScriptedServer, Valkey, eventually, run_threads
 
@@ -222,6 +224,7 @@ def test_a_caller_who_gave_up_swallows_nothing(make_pool: MakePool) -> None:
 def test_returns_at_the_deadline_have_one_owner(make_pool: MakePool) -> None:
     """Whatever comes back in the very moment of a time-out is either lent or idle, never lost."""
     pool = make_pool(max_connections=1)
+    pool.warm_up(1)
 
     def work(number: int) -> None:
         for _ in range(150):
@@ -235,7 +238,7 @@ def test_returns_at_the_deadline_have_one_owner(make_pool: MakePool) -> None:
 
     stats = pool.stats()
     assert (stats.idle, stats.permits, stats.waiting) == (1, 0, 0)
-    assert stats.requests_total == 900
+    assert stats.requests_total == 901
 
 
 def test_the_deadline_holds(make_pool: MakePool) -> None:
@@ -252,9 +255,8 @@ def test_the_deadline_holds(make_pool: MakePool) -> None:
 def test_a_call_may_have_its_own_deadline(make_pool: MakePool) -> None:
     """The argument goes before the option, be it shorter or longer."""
     pool = make_pool(max_connections=1, timeout=0.05)
-    with pool.connection():
-        with pytest.raises(PoolTimeout) as caught:
-            pool.acquire(timeout=0.2)
+    with pool.connection(), pytest.raises(PoolTimeout) as caught:
+        pool.acquire(timeout=0.2)
     assert caught.value.waited >= 0.2
 
 
@@ -311,7 +313,7 @@ def test_one_too_many_is_turned_away_at_once(make_pool: MakePool) -> None:
 
 
 def test_a_time_out_tells_everything(make_pool: MakePool) -> None:
-    """The error says which pool, how long, how many, and who holds the oldest lease since when and where."""
+    """The error says which pool, how long, how many, and who holds the oldest since when."""
     pool = make_pool(max_connections=2, timeout=0.1)
     with pool.connection():
         other = Waiting(pool)
@@ -326,7 +328,9 @@ def test_a_time_out_tells_everything(make_pool: MakePool) -> None:
     assert (error.alias, error.in_use, error.max_connections) == (pool.alias, 2, 2)
     assert error.waiting == 1
     assert 0.1 <= error.waited < 0.6
-    assert re.search(r"held for 0\.\d s by thread MainThread, taken at .*test_pool\.py:\d+", error.oldest)
+    assert re.search(
+        r"held for 0\.\d s by thread MainThread, taken at .*test_pool\.py:\d+", error.oldest
+    )
     assert error.oldest in str(error)
     assert f"pool {pool.alias!r}: no connection came free within 0.1" in str(error)
     assert "2 of 2 are in use and 1 others wait" in str(error)
@@ -421,7 +425,7 @@ def test_a_refused_connection_is_tried_again_within_the_deadline(make_pool: Make
 
 
 def test_refused_connections_lose_no_place(make_pool: MakePool) -> None:
-    """However often the server cannot be reached: each caller gets the error, and no place is lost."""
+    """However often the server is not reached: each caller gets the error, no place is lost."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     pool = make_pool(host="127.0.0.1", port=port, max_connections=3, retries=0)
@@ -487,7 +491,7 @@ def test_a_failed_dial_passes_its_place_on(make_pool: MakePool, scripted: Script
 
 
 def test_an_error_that_is_kept_keeps_no_place(make_pool: MakePool, server: Valkey) -> None:
-    """The traceback of a failed dial may live for long; what is lent meanwhile is still reclaimed."""
+    """The traceback of a failed dial may live long; what is lent meanwhile is still reclaimed."""
     pool = make_pool(max_connections=1, retries=0)
     pool._connection_kwargs["port"] = 1
     with pytest.raises(redis.ConnectionError) as kept:
@@ -504,7 +508,7 @@ def test_an_error_that_is_kept_keeps_no_place(make_pool: MakePool, server: Valke
 def test_an_interrupt_after_connecting_leaves_no_connection_behind(
     make_pool: MakePool, server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was opened in vain is closed before its place is free, however long the interrupt lives."""
+    """What was opened in vain is closed before its place is free, while the interrupt lives on."""
     pool = make_pool(max_connections=1)
     monkeypatch.setattr(policy.Policy, "expires_at", interrupt)
     with pytest.raises(KeyboardInterrupt) as kept:
@@ -545,7 +549,7 @@ def test_an_idle_connection_that_the_server_closed_is_replaced(
 def test_a_restart_is_not_noticed(
     make_pool: MakePool, own_server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a restart of the server every command goes through, with eight idle connections or none."""
+    """After a restart of the server every command goes through, with idle connections or none."""
     clock = Clock(monkeypatch)
     pool = make_pool(host=own_server.host, port=own_server.port, max_connections=8)
     pool.warm_up(8)
@@ -626,7 +630,7 @@ def test_a_ping_stays_within_the_deadline(
 def test_a_connection_being_checked_has_no_old_holder(
     make_pool: MakePool, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one is pinged, the statistics and errors of others do not call it held since long ago."""
+    """While one is pinged, statistics and errors of others do not call it held since long ago."""
     clock = Clock(monkeypatch)
     pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1)
     with pool.connection():
@@ -679,16 +683,32 @@ def test_old_connections_are_renewed(make_pool: MakePool, monkeypatch: pytest.Mo
     assert pool.stats().created_total == 3
 
 
-def test_what_was_idle_for_too_long_is_not_lent(
+def test_a_lifetime_is_observed_even_just_after_use(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was used a moment ago is renewed all the same when its time is over."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(max_connections=1, max_lifetime=100.0)
+    with pool.connection() as connection:
+        clock.advance(connection.expires_at - clock.now() - 0.1)
+    assert pool.stats().idle == 1
+
+    clock.advance(0.2)
+    with pool.connection():
+        assert pool.stats().closed_total["lifetime"] == 1
+
+
+@pytest.mark.parametrize("max_idle", [200.0, 0.1])
+def test_what_was_idle_for_too_long_is_not_lent(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, max_idle: float
 ) -> None:
     """After ``max_idle`` a load balancer may have dropped the flow: the connection is replaced."""
     clock = Clock(monkeypatch)
-    pool = make_pool(max_connections=1, max_idle=200.0)
+    pool = make_pool(max_connections=1, max_idle=max_idle)
     for _ in range(2):
         with pool.connection():
             pass
-        clock.advance(201.0)
+        clock.advance(max_idle + 0.05)
 
     assert pool.stats().closed_total["idle"] == 1
 
@@ -696,7 +716,7 @@ def test_what_was_idle_for_too_long_is_not_lent(
 def test_returns_close_what_nobody_needs(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one connection is kept busy, the others are closed after ``max_idle``, but ``min_idle``."""
+    """While one connection is busy, the others are closed after ``max_idle``, but ``min_idle``."""
     clock = Clock(monkeypatch)
     pool = make_pool(max_connections=5, max_idle=10.0, min_idle=2)
     pool.warm_up(5)
@@ -709,7 +729,27 @@ def test_returns_close_what_nobody_needs(
     assert (stats.idle, stats.permits, stats.closed_total["idle"]) == (2, 3, 3)
 
 
-def test_a_sweep_interrupted_by_nobody_loses_nobody(
+def test_who_comes_during_a_sweep_is_served_after_it(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller who finds nothing because a sweep looks at the only connection gets it then."""
+    monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
+    pool = make_pool(max_connections=1)
+    waiting: list[Waiting] = []
+    connection = pool.acquire()
+
+    def not_idle_too_long(*_: Any) -> bool:
+        waiting.append(Waiting(pool))
+        return False
+
+    monkeypatch.setattr(policy.Policy, "idle_too_long", not_idle_too_long)
+    pool.release(connection)
+    monkeypatch.undo()
+
+    waiting[0].give_back()
+
+
+def test_sweeping_under_load_loses_nobody(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sweeping all the time, among threads that wait, costs no place and nobody's turn."""
@@ -758,7 +798,7 @@ def test_a_second_return_of_a_closed_connection_is_refused(pool: ConnectionPool)
 
 
 def test_of_two_threads_that_give_back_one_succeeds(make_pool: MakePool) -> None:
-    """Two threads that return the same connection at once: one of them does, the other is refused."""
+    """Two threads return the same connection at once: one of them does, the other is refused."""
     pool = make_pool(max_connections=3)
     for _ in range(300):
         connection = pool.acquire()
@@ -776,11 +816,11 @@ def test_of_two_threads_that_give_back_one_succeeds(make_pool: MakePool) -> None
 
 
 def test_a_foreign_connection_is_refused(make_pool: MakePool) -> None:
-    """A connection of another pool, or of redis-py, is not taken; both pools keep what they have."""
+    """A connection of another pool, or of redis-py, is refused; both pools keep what they have."""
     ours, theirs = make_pool(max_connections=1), make_pool(max_connections=1)
-    with theirs.connection() as connection:
-        with pytest.raises(NotOwned, match=f"{ours.alias}.*{theirs.alias}.*another pool"):
-            ours.release(connection)
+    refused = pytest.raises(NotOwned, match=f"{ours.alias}.*{theirs.alias}.*another pool")
+    with theirs.connection() as connection, refused:
+        ours.release(connection)
     with pytest.raises(NotOwned, match="never lent"):
         ours.release(redis.Connection())
     with pytest.raises(NotOwned, match="never lent"):

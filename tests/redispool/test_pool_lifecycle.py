@@ -86,8 +86,9 @@ def test_after_the_end_nothing_is_lent(pool: ConnectionPool) -> None:
     assert (pool.stats().permits, pool.stats().connecting) == (0, 0)
 
 
-def test_the_end_wakes_who_waits(make_pool: MakePool) -> None:
+def test_the_end_wakes_who_waits(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers in the queue get `PoolClosed` at once, not at their time-outs."""
+    monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
     pool = make_pool(max_connections=1, timeout=None)
     connection = pool.acquire()
     waiting = [in_background(pool.acquire) for _ in range(5)]
@@ -275,6 +276,22 @@ def test_recycling_replaces_everything(pool: ConnectionPool) -> None:
         assert ask(connection, "CLIENT", "ID") != before
 
 
+def test_who_waits_while_recycling_gets_a_new_connection(make_pool: MakePool) -> None:
+    """A connection that is to be renewed is not handed on to the queue."""
+    pool = make_pool(max_connections=1)
+    connection = pool.acquire()
+    before = ask(connection, "CLIENT", "ID")
+    waiting = in_background(pool.acquire)
+    eventually(lambda: pool.stats().waiting)
+
+    pool.recycle()
+    pool.release(connection)
+
+    served = eventually(lambda: waiting)[0]
+    assert ask(served, "CLIENT", "ID") != before
+    pool.release(served)
+
+
 def test_what_is_being_opened_while_recycling_is_renewed_too(
     make_pool: MakePool, scripted: ScriptedServer
 ) -> None:
@@ -396,7 +413,7 @@ def test_a_size_must_make_sense(pool: ConnectionPool, size: Any) -> None:
 
 
 def test_warming_up(make_pool: MakePool) -> None:
-    """`warm_up` opens ``min_idle`` connections, or as many as it is told, and no more than are missing."""
+    """`warm_up` opens ``min_idle`` connections, or as many as it is told, less those open."""
     pool = make_pool(max_connections=5, min_idle=2)
     pool.warm_up()
     assert pool.stats().idle == 2
@@ -406,7 +423,7 @@ def test_warming_up(make_pool: MakePool) -> None:
 
 
 def test_warming_up_fails_loudly_and_in_time(make_pool: MakePool, scripted: ScriptedServer) -> None:
-    """Where the server does not answer, the start of the application says so, and nothing is held."""
+    """Where the server does not answer, the application's start says so, and nothing is held."""
     pool = make_pool(host=scripted.host, port=scripted.port, max_connections=5)
     scripted.answer("CLIENT", b"+OK\r\n", b"+OK\r\n")
     scripted.always("CLIENT", HANG)
@@ -422,7 +439,7 @@ def test_warming_up_fails_loudly_and_in_time(make_pool: MakePool, scripted: Scri
 def test_warming_up_too_late_fails(
     make_pool: MakePool, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the time is over before the last connection, that one is not opened without any limit."""
+    """Where the time is over before the last connection, that one is not opened without limit."""
     pool = make_pool(host=scripted.host, port=scripted.port, max_connections=5, retries=0)
 
     with pytest.raises(redis.TimeoutError):
@@ -489,7 +506,7 @@ def test_a_silent_subscription_outlasts_the_socket_timeout(
 
 @pytest.mark.usefixtures("no_gc")
 def test_a_forgotten_connection_comes_back_at_once(make_pool: MakePool, server: Valkey) -> None:
-    """Dropping the last reference frees the place, serves the queue, closes the line, and says so."""
+    """Dropping the last reference frees the place, serves the queue, closes the line, and warns."""
     pool = make_pool(max_connections=1)
     forgotten = [pool.acquire()]
     waiting = in_background(pool.acquire)
@@ -539,7 +556,7 @@ def test_a_thread_that_dies_with_a_connection(pool: ConnectionPool) -> None:
         _held = pool.acquire()
         raise ZeroDivisionError
 
-    with pytest.warns(ResourceWarning):  # noqa: PT012  # the warning comes when the error is gone
+    with pytest.warns(ResourceWarning):  # the warning comes when the error is gone
         with pytest.raises(ZeroDivisionError):
             run_threads(1, die)
         eventually(lambda: gc.collect() or pool.stats().permits == 2)
@@ -584,7 +601,7 @@ def in_a_thread_of_its_own(test: Callable[..., None]) -> Callable[..., None]:
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @in_a_thread_of_its_own
 def test_an_interrupt_at_any_line_does_no_harm(make_pool: MakePool, warm: bool) -> None:
-    """A signal handler may raise at each line of a GET: the next gets its own value, nothing is lost."""
+    """A signal handler may raise at each line of a GET: the next is right, and nothing is lost."""
     pool = make_pool(max_connections=1)
     client = Redis(connection_pool=pool)
     client.mset({"a": "A", "b": "B"})

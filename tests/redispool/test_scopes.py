@@ -38,7 +38,7 @@ def test_there_is_a_scope_only_inside_of_one() -> None:
 def test_everything_held_is_given_back(
     client: Redis, pool: ConnectionPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At the end of a scope, pins, subscriptions and watching pipelines give their connections back."""
+    """At its end a scope gives back what pins, subscriptions and watching pipelines hold."""
     with scope():
         block = client.pinned()  # and never left
         pinned = block.__enter__()
@@ -139,7 +139,9 @@ def test_closing_twice_is_once(client: Redis, caplog: pytest.LogCaptureFixture) 
     assert len(caplog.records) == 1
 
 
-def test_each_belongs_to_the_scope_in_which_it_was_taken(client: Redis, pool: ConnectionPool) -> None:
+def test_each_belongs_to_the_scope_in_which_it_was_taken(
+    client: Redis, pool: ConnectionPool
+) -> None:
     """The end of an inner scope leaves alone what the outer one holds."""
     with scope():
         outer = client.pubsub()
@@ -186,7 +188,7 @@ def test_a_scope_keeps_nothing_alive(client: Redis, pool: ConnectionPool) -> Non
 
 
 def test_commands_are_counted(client: Redis, pool: ConnectionPool) -> None:
-    """A scope knows how many commands it ran, each of a pipeline among them, and how long they took."""
+    """A scope knows how many commands it ran, those of pipelines too, and how long they took."""
     with scope() as current:
         client.set("a", "A")
         client.get("a")

@@ -79,9 +79,7 @@ def test_waiters_are_served_in_their_order(queue: SlotQueue, stop: threading.Eve
     assert [one.result() for one in queued] == lines
 
 
-def test_a_newcomer_does_not_pass_those_who_wait(
-    queue: SlotQueue, stop: threading.Event
-) -> None:
+def test_a_newcomer_does_not_pass_those_who_wait(queue: SlotQueue, stop: threading.Event) -> None:
     """While somebody waits, `take` gives nothing, even where something is free."""
     queued = Queued(queue, stop)
     line = Line()
@@ -106,7 +104,7 @@ def test_what_came_free_before_the_caller_queued_is_found(
 def test_who_queued_before_it_came_free_is_found(
     queue: SlotQueue, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A caller who queues between the giver's look at the queue and its return is not missed either."""
+    """A caller who queues between a giver's look at the queue and its return is not missed."""
     monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
     keep, queued = queue.keep, []
 
@@ -135,7 +133,7 @@ def test_what_nobody_took_is_kept(queue: SlotQueue) -> None:
 
 
 def test_a_gift_for_who_has_just_gone_is_taken_back() -> None:
-    """A caller who leaves while the giver delivers leaves the gift behind: one of the two takes it."""
+    """A caller who leaves while a giver delivers leaves the gift: one of the two takes it."""
     waiter = Waiter()
 
     class Inbox(list[Any]):
@@ -149,9 +147,7 @@ def test_a_gift_for_who_has_just_gone_is_taken_back() -> None:
     assert waiter.inbox == []
 
 
-def test_a_timed_out_waiter_leaves_nothing_behind(
-    queue: SlotQueue, stop: threading.Event
-) -> None:
+def test_a_timed_out_waiter_leaves_nothing_behind(queue: SlotQueue, stop: threading.Event) -> None:
     """A caller who gave up is out of the queue; the next return goes to somebody who lives."""
     assert queue.wait(monotonic() + 0.01, stop) is None
 
@@ -207,7 +203,7 @@ def test_an_interrupted_waiter_leaves_the_queue(
 def test_what_an_interrupted_waiter_was_given_goes_on(
     queue: SlotQueue, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that was handed to a caller in the moment of its interruption stays in the pool."""
+    """A connection handed to a caller in the moment of its interruption stays in the pool."""
     line = Line()
 
     def given_and_interrupted(waiter: Waiter, seconds: float) -> None:
@@ -225,7 +221,7 @@ def test_what_an_interrupted_waiter_was_given_goes_on(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_hand_over_that_was_cut_off_heals(queue: SlotQueue, stop: threading.Event) -> None:
-    """A waiter whom a giver took out of the queue and then forgot gets the next place, before others."""
+    """A waiter whom a giver took out of the queue and forgot gets the next place, before others."""
     first = Queued(queue, stop)
     second = Queued(queue, stop)
     forgotten = queue.waiters.popleft()  # the giver is interrupted here
@@ -241,7 +237,7 @@ def test_a_hand_over_that_was_cut_off_heals(queue: SlotQueue, stop: threading.Ev
 def test_a_waiter_never_gives_up_early(
     queue: SlotQueue, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A waiter that looks for itself just when a slow giver serves it gets the gift, or waits on."""
+    """A waiter that looks for itself just when a slow giver serves it gets it, or waits on."""
     line = Line()
     first = Met(queue, line)
     monkeypatch.setattr(slots, "Waiter", iter([first, Waiter(), Waiter()]).__next__)

@@ -22,7 +22,12 @@ def test_a_new_pool_has_nothing_to_tell(pool: ConnectionPool) -> None:
 
     assert places(stats) == (0, 0, 0, 2)
     assert stats.requests_total == stats.created_total == stats.misuse_total == 0
-    assert (stats.waiting, stats.pubsub, stats.oldest_lease_seconds, stats.closed) == (0, 0, 0.0, False)
+    assert (stats.waiting, stats.pubsub, stats.oldest_lease_seconds, stats.closed) == (
+        0,
+        0,
+        0.0,
+        False,
+    )
 
 
 def test_every_figure_is_always_there(pool: ConnectionPool) -> None:
@@ -104,9 +109,7 @@ def test_waiting_is_measured(make_pool: MakePool) -> None:
     """Who waited, how many, for how long: together, and the longest of all."""
     pool = make_pool(max_connections=1)
     connection = pool.acquire()
-    threads = [
-        threading.Thread(target=lambda: pool.release(pool.acquire())) for _ in range(2)
-    ]
+    threads = [threading.Thread(target=lambda: pool.release(pool.acquire())) for _ in range(2)]
     for thread in threads:
         thread.start()
     eventually(lambda: pool.stats().waiting == 2)

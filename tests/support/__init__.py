@@ -1,4 +1,4 @@
-"""What the tests share: a real server, a server that misbehaves as told, patience, time, threads, forks."""
+"""What the tests share: a real server, one that misbehaves as told, patience, time, forks."""
 
 from __future__ import annotations
 

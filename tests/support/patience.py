@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 def eventually(condition: Callable[[], _T], within: float = 10.0) -> _T:
-    """Give the first true value of `condition`, and fail when there is none `within` so many seconds."""
+    """Give the first true value of `condition`; fail where none comes `within` so many seconds."""
     deadline = time.monotonic() + within
     while not (value := condition()):
         assert time.monotonic() < deadline, f"did not come true within {within} s"
