@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 
-from redispool import EmbeddedServerError, embedded
+from redispool import EmbeddedServerError, InvalidOption, credentials, embedded
 from redispool.dropin import embedded_directory
 from redispool.options import PoolOptions
 
@@ -24,7 +24,12 @@ def check_settings(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
     except ImproperlyConfigured as error:
         hint = "See the table of settings in redispool's README."
         return [Error(str(error), hint=hint, id="redispool.E001")]
-    return [message for alias in options for message in _check_embedded(alias, options[alias])]
+    return [
+        message
+        for alias in options
+        for check in (_check_embedded, _check_credentials)
+        for message in check(alias, options[alias])
+    ]
 
 
 def check_deployment(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
@@ -66,4 +71,14 @@ def _check_embedded(alias: str, options: PoolOptions) -> list[CheckMessage]:
     except EmbeddedServerError as error:
         hint = "Or give the URL of a server that runs already, such as redis://localhost:6379/0."
         return [Error(f'The alias "{alias}": {error}', hint=hint, id="redispool.E002")]
+    return []
+
+
+def _check_credentials(alias: str, options: PoolOptions) -> list[CheckMessage]:
+    try:
+        credentials.kwargs(options)
+    except InvalidOption as error:
+        message = f'REDISPOOL["{alias}"]["CREDENTIAL_PROVIDER"]: {error.complaint}'
+        hint = "Give the dotted path of a callable, or of an object with get_credentials()."
+        return [Error(message, hint=hint, id="redispool.E003")]
     return []

@@ -22,6 +22,7 @@ class Pools:
 
     def __init__(self) -> None:
         self._factory: PoolFactory | None = None
+        self._clients: dict[str, Redis] = {}
         self._making = threading.Lock()
         fork.register(self)
 
@@ -46,7 +47,16 @@ class Pools:
             raise ImproperlyConfigured(str(error)) from error
 
     def client(self, alias: str = DEFAULT) -> Redis:
-        """The client of `alias`; errors as of `pool`."""
+        """The client of `alias`; it may be kept, it follows the settings. Errors as of `pool`."""
+        self.pool(alias)  # says at once what is wrong with the settings
+        known = self._clients.get(alias)
+        if known is not None:
+            return known
+        client = CurrentRedis(lambda: self.present_client(alias), f"redis {alias!r} of Django")
+        return self._clients.setdefault(alias, client)
+
+    def present_client(self, alias: str) -> Redis:
+        """The client of `alias` that the settings of now describe; errors as of `pool`."""
         try:
             return self.factory.client(alias)
         except InvalidOption as error:
@@ -94,4 +104,4 @@ def project_folder() -> Path:
 
 
 pools = Pools()
-redis: Redis = CurrentRedis(lambda: pools.client(), "redis of the Django project")
+redis: Redis = CurrentRedis(lambda: pools.present_client(DEFAULT), "redis of the Django project")

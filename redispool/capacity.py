@@ -7,7 +7,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .slots import Slot, SlotQueue, Tally
+from .slots import Bell, Place, Slot, SlotQueue, Tally
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
@@ -26,15 +26,15 @@ class Capacity:
         self.reference = weakref.ref(self)
         self.shut = threading.Event()
         """Set when the pool is closed: no slot is given out any more."""
-        self.returned = threading.Event()
-        """Set when a slot ended after `shut`."""
+        self.returned = Bell()
+        """Rings when a slot has ended."""
         self.reclaimed: Counter[str] = Counter()
-        self._slots: dict[int, weakref.ref[Slot]] = {}
+        self._places: dict[Place, bool] = {}  # a set that can be listed in one step
         self._ended: list[Tally] = []
         self._surplus: list[None] = []  # a token for each slot in use that is one too many
         self._resizing = threading.Lock()
         for _ in range(size):
-            self._add(Tally())
+            self._add()
 
     def free(self, slot: Slot) -> None:
         """The slot is empty: a permit again, or gone where the pool was closed or made smaller."""
@@ -50,11 +50,17 @@ class Capacity:
 
     def reclaim(self, slot: Slot) -> None:
         """Put another in the place of a slot that was dropped. For its finalizer; takes no lock."""
-        if self._slots.pop(id(slot), None) is None:
-            return
         if slot.forgotten:
+            slot.forgotten = False
             count(self.reclaimed, "connections")
-        self.free(self._new(slot.tally))
+        self._succeed(slot.place, slot.turn, slot.reference)
+
+    def heal(self) -> None:
+        """Fill the places of slots whose finalizer was itself interrupted, by a signal handler."""
+        for place in list(self._places):
+            turn, reference = place.newest()
+            if reference is not None and reference() is None:
+                self._succeed(place, turn, reference)
 
     def abandon(self, slot: Slot) -> None:
         """Take back the slot of a caller who failed to connect.
@@ -73,9 +79,12 @@ class Capacity:
         """
         with self._resizing:
             more, self.size = size - self.size, size
+            # One step in CPython: what ends meanwhile is appended behind it.
+            ended = list(self._ended)
+            self._ended[: len(ended)] = [Tally.total(ended)]
             for _ in range(more):
                 if not self._pay_surplus():
-                    self._add(Tally())
+                    self._add()
             return [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]
 
     @property
@@ -85,13 +94,13 @@ class Capacity:
 
     def slots(self) -> list[Slot]:
         """All slots, free or in use."""
-        # list(dict.values()) is one step in CPython: no lock is needed against the finalizers.
-        found = (reference() for reference in list(self._slots.values()))
+        newest = (place.newest()[1] for place in list(self._places))
+        found = (reference() for reference in newest if reference is not None)
         return [slot for slot in found if slot is not None]
 
     def tallies(self) -> list[Tally]:
         """What happened in all places, those that ended among them."""
-        return [slot.tally for slot in self.slots()] + list(self._ended)
+        return [place.tally for place in list(self._places)] + list(self._ended)
 
     def connections(self) -> list[PooledConnection]:
         """All connections, idle or in use."""
@@ -122,18 +131,31 @@ class Capacity:
             return False
         return True
 
-    def _add(self, tally: Tally) -> None:
-        self.queue.give(self._new(tally))
+    def _add(self) -> None:
+        place = Place()
+        slot = Slot(self.reference, place, 0)
+        self._places[place] = True
+        place.slots[0] = slot.reference
+        self.queue.give(slot)
 
-    def _new(self, tally: Tally) -> Slot:
-        slot = Slot(self.reference, tally)
-        self._slots[id(slot)] = weakref.ref(slot)
-        return slot
+    def _succeed(self, place: Place, turn: int, reference: weakref.ref[Slot]) -> None:
+        """Let another slot follow that of `turn` in its place: once, however often it is tried.
+
+        An interruption before the one step that settles it leaves all to the next try, and one
+        after it drops the new slot, which is followed by another in the same way.
+        """
+        if place.slots.get(turn) is not reference:
+            return  # it has been followed already, or the place is no more
+        slot = Slot(self.reference, place, turn + 1)
+        if place.slots.setdefault(turn + 1, slot.reference) is slot.reference:
+            place.slots.pop(turn - 1, None)
+            self.free(slot)
 
     def _end(self, slot: Slot) -> None:
-        if self._slots.pop(id(slot), None) is not None:
+        slot.place.slots.clear()
+        if self._places.pop(slot.place, False):
             self._ended.append(slot.tally)
-        self.returned.set()
+        self.returned.ring()
 
 
 def count(counter: Counter[str], key: str) -> None:

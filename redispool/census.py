@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from . import leases
+from .slots import Tally
 from .stats import PoolStats
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
     now = monotonic()
     leases.report_leaks(pool, now)
     capacity, counts = pool.capacity, pool.counts
-    tallies = capacity.tallies()
+    capacity.heal()
+    tally = Tally.total(capacity.tallies())
     held = leases.current(pool)
     in_use = sum(1 for connection in capacity.connections() if connection.lease and connection.born)
     idle, permits = len(capacity.queue.idle), len(capacity.queue.permits)
@@ -46,17 +48,18 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
         permits=permits,
         waiting=len(capacity.queue.waiters),
         pubsub=len(leases.current(pool.subscriptions)),
-        acquired_total=sum(tally.acquired for tally in tallies),
-        acquired_waited_total=sum(tally.waited for tally in tallies),
+        pubsub_timeouts_total=pool.subscriptions.counts["timeouts"],
+        acquired_total=tally.acquired,
+        acquired_waited_total=tally.waited,
         timeouts_total=counts["timeouts"],
         rejected_total=counts["rejected"],
         cancelled_total=counts["cancelled"],
         failed_total=counts["failed"],
-        wait_seconds_sum=sum(tally.wait_seconds for tally in tallies),
-        wait_seconds_max=max((tally.wait_longest for tally in tallies), default=0.0),
-        created_total=sum(tally.created for tally in tallies),
+        wait_seconds_sum=tally.wait_seconds,
+        wait_seconds_max=tally.wait_longest,
+        created_total=tally.created,
         create_failed_total=counts["create_failed"],
-        create_seconds_sum=sum(tally.create_seconds for tally in tallies),
+        create_seconds_sum=tally.create_seconds,
         closed_total={reason: pool.closings[reason] for reason in CLOSE_REASONS},
         reclaimed_total=capacity.reclaimed["connections"],
         misuse_total=counts["misuse"],

@@ -6,13 +6,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import redis
-from redis import client as base
 from redis.exceptions import ConnectionError, TimeoutError
 
-from . import commands, leases, retries, scopes
+from . import commands, retries, scopes
+from .holders import Pipeline, PubSub
 from .pins import Pin
 from .pool import ConnectionPool
 
@@ -48,6 +48,8 @@ class Redis(redis.Redis):
     ) -> None:
         parts = {"host": host, "port": port, "db": db, "password": password}
         settings |= {name: value for name, value in parts.items() if value is not None}
+        if connection_pool is not None and settings:
+            raise TypeError(f"options belong to the pool, not to its client: {list(settings)}")
         pool = ConnectionPool(**settings) if connection_pool is None else connection_pool
         super().__init__(connection_pool=pool, single_connection_client=single_connection_client)
         self.auto_close_connection_pool = connection_pool is None
@@ -79,6 +81,14 @@ class Redis(redis.Redis):
         finally:
             pin.give_back()
 
+    def watch(self, *names: Any) -> Any:
+        """Watch keys on a connection that is held; where none is, redis-py says what to do."""
+        return self._on_held_connection("WATCH", *names) or super().watch(*names)
+
+    def unwatch(self) -> Any:
+        """Watch no key any more; see `watch`."""
+        return self._on_held_connection("UNWATCH") or super().unwatch()
+
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Queue commands and send them together; with `transaction`, between MULTI and EXEC."""
         return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -97,6 +107,13 @@ class Redis(redis.Redis):
         twin._single_connection_client = False
         twin.auto_close_connection_pool = False
         return twin
+
+    def _on_held_connection(self, *args: Any) -> Any:
+        held = self.connection is not None or isinstance(self.connection_pool, Pin)
+        return self.execute_command(*args) if held else None
+
+    def __enter__(self) -> Self:
+        return self
 
     def close(self) -> None:
         """Close the client's own pool, where it made one; a shared pool stays as it is."""
@@ -150,7 +167,7 @@ class Redis(redis.Redis):
             if pause is not None and monotonic() + pause < deadline:
                 return pause, deadline
         if not commands.only_reads(args):
-            retries.warn_in_message(error, commands.words(args)[0], mode)
+            retries.warn_in_message(error, commands.words(args)[0], attempt + 1)
         return None, 0.0
 
     def _retry_mode(self) -> str:
@@ -160,92 +177,3 @@ class Redis(redis.Redis):
         if self.connection is not None or not isinstance(pool, ConnectionPool):
             return "never"
         return pool.options.retry
-
-
-class Pipeline(base.Pipeline):
-    """redis-py's pipeline; while it watches keys its connection belongs to the scope."""
-
-    connection: Any
-    scope: scopes.Scope | None = None
-
-    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        holding = self.connection is not None
-        try:
-            return super().immediate_execute_command(*args, **options)
-        finally:
-            if not holding:
-                took_connection(self)
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Send the queued commands together and give their replies."""
-        scope, count, started = scopes.current(), len(self), monotonic()
-        try:
-            replies: list[Any] = super().execute(raise_on_error)
-            return replies
-        except (ConnectionError, TimeoutError) as error:
-            retries.warn_in_message(error, "the pipeline", "never")
-            raise
-        finally:
-            if scope is not None:
-                scope.note(monotonic() - started, count)
-
-    def reset(self) -> None:  # type: ignore[override]  # redis-py's own contradiction
-        gave_back_connection(self)
-        try:
-            super().reset()
-        finally:
-            connection, self.connection = self.connection, None
-            if connection is not None:  # UNWATCH was not answered
-                self.watching = False
-                self.connection_pool.release(connection)
-
-    def give_back(self) -> bool:
-        """Stop watching and give the connection back; whether there was one."""
-        return give_back(self)
-
-
-class PubSub(base.PubSub):
-    """redis-py's subscription; its connection belongs to the scope in which it was opened."""
-
-    connection: Any
-    scope: scopes.Scope | None = None
-
-    def execute_command(self, *args: Any) -> None:
-        holding = self.connection is not None
-        try:
-            super().execute_command(*args)
-        finally:
-            if not holding:
-                took_connection(self)
-
-    def reset(self) -> None:
-        gave_back_connection(self)
-        super().reset()
-
-    def give_back(self) -> bool:
-        """End the subscription and give the connection back; whether there was one."""
-        return give_back(self)
-
-
-def took_connection(holder: Pipeline | PubSub) -> None:
-    """Note who holds a connection from now on, if `holder` has got one."""
-    if holder.connection is None:
-        return
-    if hasattr(holder.connection, "lease"):
-        leases.note_place(holder.connection)
-    holder.scope = scopes.current()
-    if holder.scope is not None:
-        holder.scope.hold(holder)
-
-
-def gave_back_connection(holder: Pipeline | PubSub) -> None:
-    """The scope need not look after `holder` any more."""
-    if holder.scope is not None:
-        holder.scope.let_go(holder)
-
-
-def give_back(holder: Pipeline | PubSub) -> bool:
-    """End what `holder` does on its connection; whether it had one."""
-    held = holder.connection is not None
-    holder.reset()
-    return held

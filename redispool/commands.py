@@ -84,7 +84,10 @@ def blocks_for(args: Sequence[Any]) -> float | None:
 
 
 def _after_word(args: Sequence[Any], word: str) -> float | None:
+    names = 4 if len(args) > 1 and _text(args[1]).upper() == "GROUP" else 1
     for index, value in enumerate(args[:-1]):
+        if index < names:  # the command, and after GROUP the names of a group and a consumer
+            continue
         upper = _text(value).upper()
         if upper == word:
             return _milliseconds(args[index + 1])

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
@@ -27,6 +28,10 @@ __all__ = ["PooledConnection"]
 
 
 FOREVER = float("inf")
+LOST = (
+    "the pinned connection was lost, and with it what was watched or selected on it; "
+    "start again with a new pin"
+)
 
 
 class Packed(list[bytes]):
@@ -90,6 +95,8 @@ class PooledConnection(base.AbstractConnection):
             )
         if self.slot is None or not self.lease:
             raise NotOwned("this connection was given back; it cannot be opened again")
+        if self.lease[0].keeps_session:
+            raise ConnectionError(LOST)
         self._refuse_if_closed()
         self.ledger.reset()
         limits = self.socket_timeout, self.socket_connect_timeout
@@ -273,6 +280,8 @@ class PooledConnection(base.AbstractConnection):
 
     def __del__(self) -> None:
         super().__del__()  # the line first: its place may go to somebody else at once
+        if sys.is_finalizing():
+            return  # nothing is lost by the end of the interpreter, and nothing said
         if self.slot is not None and self.lease and self.born:
             self.slot.forgotten = True
             self.slot = None  # and this before the warning, which a filter may make an error

@@ -155,7 +155,7 @@ def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str,
 
 def embedded_directory(options: PoolOptions, base_path: Path) -> Path:
     """Where the server of an ``embedded://`` URL keeps its data and its socket."""
-    return Path(options.path) if options.path else base_path / EMBEDDED_DIRECTORY
+    return base_path / Path(options.path or EMBEDDED_DIRECTORY).expanduser()
 
 
 def client_name(alias: str) -> str:

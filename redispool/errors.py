@@ -15,7 +15,14 @@ __all__ = [
 ]
 
 
-class PoolTimeout(MaxConnectionsError):
+class Telling(RedisError):
+    """An error whose repr says what its message says; redis-py 8 shows a category instead."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class PoolTimeout(Telling, MaxConnectionsError):
     """No connection became free within the time that the caller had.
 
     The attributes say what the message says, for handlers and logs.
@@ -48,11 +55,11 @@ class TooManyWaiting(PoolTimeout):
     """``max_waiting`` callers are waiting already; this one is turned away at once."""
 
 
-class PoolClosed(ConnectionError):
+class PoolClosed(Telling, ConnectionError):
     """The pool has been closed; it opens no connection any more."""
 
 
-class NotOwned(ConnectionError):
+class NotOwned(Telling, ConnectionError):
     """A connection was used or given back by somebody who does not hold it."""
 
 
@@ -60,7 +67,7 @@ class ForkedLease(NotOwned):
     """A connection that the parent process had lent was used in a forked child."""
 
 
-class InvalidOption(RedisError, ValueError):
+class InvalidOption(Telling, ValueError):
     """A setting cannot be used; the message quotes it as it was typed and says what to change.
 
     Args:
@@ -74,7 +81,7 @@ class InvalidOption(RedisError, ValueError):
         self.complaint = complaint
 
 
-class EmbeddedServerError(ConnectionError):
+class EmbeddedServerError(Telling, ConnectionError):
     """The private server behind ``embedded://`` cannot be started or reached."""
 
 

@@ -37,10 +37,10 @@ class PoolFactory:
     """
 
     def __init__(
-        self, settings: Settings | str | None = None, *, base_path: Path | None = None
+        self, settings: Settings | str | None = None, *, base_path: Path | str | None = None
     ) -> None:
         self.options: Mapping[str, PoolOptions] = read_settings(settings)
-        self._base_path = base_path or Path.cwd()
+        self._base_path = Path(base_path or Path.cwd())
         self._pools: dict[str, ConnectionPool] = {}
         self._clients: dict[str, Redis] = {}
         self._making = threading.Lock()
@@ -99,10 +99,15 @@ class PoolFactory:
             if self._closed and alias not in self._pools:
                 raise PoolClosed("this PoolFactory is closed; make a new one")
             if alias not in self._pools:
-                self._pools[alias] = ConnectionPool(
-                    self.options[alias], alias=alias, base_path=self._base_path
-                )
+                self._pools[alias] = self._new_pool(alias)
             return self._pools[alias]
+
+    def _new_pool(self, alias: str) -> ConnectionPool:
+        try:
+            return ConnectionPool(self.options[alias], alias=alias, base_path=self._base_path)
+        except InvalidOption as error:
+            key = f'REDISPOOL["{alias}"]["{error.option.upper()}"]'
+            raise InvalidOption(key, error.complaint) from error
 
     def after_fork_in_child(self) -> None:
         """A thread of the parent may have held the lock."""

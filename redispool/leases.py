@@ -30,7 +30,7 @@ NOT_THE_APPLICATION = (
 class Lease:
     """What is known of the holder of a connection."""
 
-    __slots__ = ("place", "reported", "since", "thread")
+    __slots__ = ("keeps_session", "place", "reported", "since", "thread")
 
     def __init__(self, since: float) -> None:
         self.since = since
@@ -38,6 +38,8 @@ class Lease:
         self.thread = threading.get_ident()
         self.place = ""
         """Where it was taken; noted only for what is held longer than one command."""
+        self.keeps_session = False
+        """Whether its holder relies on the session, so that no other line may take its place."""
         self.reported = False
         """Whether the log has said already that it is held for long."""
 

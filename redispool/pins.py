@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
 from redis.exceptions import ConnectionError
 
 from . import leases, scopes, wording
-from .connection import PooledConnection
+from .connection import LOST, PooledConnection
 from .errors import ForkedLease, NotOwned
 
 
@@ -24,6 +25,8 @@ class Pin:
         self._connection: PooledConnection | None = connection
         self._turn = threading.RLock()
         leases.note_place(connection)
+        for lease in connection.lease:
+            lease.keeps_session = True  # redis-py would reconnect without a word
         self._scope = scopes.current()
         if self._scope is not None:
             self._scope.hold(self)
@@ -52,7 +55,8 @@ class Pin:
 
     def release(self, connection: Any) -> None:
         """Let the next thread have its turn."""
-        self._turn.release()
+        with contextlib.suppress(RuntimeError):  # a return that was interrupted is repeated
+            self._turn.release()
 
     def give_back(self) -> bool:
         """Give the connection back to the pool; whether it was still held."""
@@ -61,6 +65,8 @@ class Pin:
             return False
         if self._scope is not None:
             self._scope.let_go(self)
+        if connection.forked:
+            return False  # it is the parent's, and so is the return
         self.pool.release(connection)
         return True
 
@@ -71,10 +77,7 @@ class Pin:
         if connection.forked:
             raise ForkedLease(wording.FORKED)
         if not connection.is_open:
-            lost = ConnectionError(
-                "the pinned connection was lost, and with it what was watched or selected on it; "
-                "start again with a new pin"
-            )
+            lost = ConnectionError(LOST)
             lost.unsent = True  # type: ignore[attr-defined]  # read by the client's retry
             raise lost
         return connection

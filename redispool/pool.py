@@ -45,6 +45,9 @@ class ConnectionPool(RedisPyPool):
         InvalidOption: an option cannot be used.
     """
 
+    size_option = "MAX_CONNECTIONS"
+    """The setting that bounds the pool, for errors."""
+
     def __init__(
         self,
         options: PoolOptions | None = None,
@@ -156,7 +159,7 @@ class ConnectionPool(RedisPyPool):
         if limit and len(queue.waiters) >= limit:
             raise wording.too_many_waiting(self)
         leases.report_leaks(self, started)
-        free = queue.wait(deadline, self.capacity.shut)
+        free = queue.wait(deadline, self.capacity.shut, self.capacity.heal)
         if free is None:
             self.refuse_if_closed()
             raise wording.timed_out(self, monotonic() - started)
@@ -243,8 +246,7 @@ class ConnectionPool(RedisPyPool):
         for waiter in list(self.capacity.queue.waiters):
             waiter.ring()
         while self.capacity.slots() and (left := deadline - monotonic()) > 0:
-            self.capacity.returned.wait(left)
-            self.capacity.returned.clear()
+            self.capacity.returned.sleep(left)
             self._close_idle("pool_closed")
         held = self.capacity.connections()
         for connection in held:
@@ -291,8 +293,12 @@ class ConnectionPool(RedisPyPool):
         return known or self._subscriptions.setdefault(self.alias, self._for_subscriptions())
 
     def _for_subscriptions(self) -> ConnectionPool:
-        options = self.options.replace(max_connections=self.options.max_pubsub, min_idle=0)
+        # A subscription is meant to be held for long: that is no leak.
+        options = self.options.replace(
+            max_connections=self.options.max_pubsub, min_idle=0, leak_threshold=None
+        )
         pool = ConnectionPool(options, alias=self.alias, connection_class=self.connection_class)
+        pool.size_option = "MAX_PUBSUB"
         # A subscription is lent for long, so its own connection has to notice a dead line.
         pool._connection_kwargs = {
             **self._connection_kwargs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -84,13 +84,10 @@ def clients(factory: PoolFactory, aliases: Iterable[str]) -> Report:
     rows: list[Row] = []
     errors = []
     named = {o.client_name: alias for alias, o in factory.options.items() if o.client_name}
-    for pool in _one_of_each_server(factory, aliases):
-        try:
-            listed = factory.client(pool.alias).client_list()
-        except (RedisError, OSError) as error:
-            errors.append(_complaint(pool, error))
-        else:
-            rows += _processes(_address(pool), listed, named)
+    for server, pools in _by_server(factory, aliases).items():
+        listed, complaints = _client_list(factory, pools)
+        rows += _processes(server, listed, named)
+        errors += complaints
     count = sum(row["connections"] for row in rows)
     note = f"{count} connection{'' if count == 1 else 's'}" if rows else ""
     return Report("Connections of all processes", rows, note, errors)
@@ -131,12 +128,27 @@ def _address(pool: ConnectionPool) -> str:
     return pool.options.server.rpartition("/")[0]
 
 
-def _one_of_each_server(factory: PoolFactory, aliases: Iterable[str]) -> Iterable[ConnectionPool]:
-    """CLIENT LIST tells of a whole server, so aliases of the same server need to ask once."""
-    pools: dict[str, ConnectionPool] = {}
+def _by_server(
+    factory: PoolFactory, aliases: Iterable[str]
+) -> Mapping[str, Sequence[ConnectionPool]]:
+    """CLIENT LIST tells of a whole server, so of the aliases of one server the first may ask."""
+    pools: dict[str, list[ConnectionPool]] = defaultdict(list)
     for pool in map(factory.pool, aliases):
-        pools.setdefault(_address(pool), pool)
-    return pools.values()
+        pools[_address(pool)].append(pool)
+    return pools
+
+
+def _client_list(
+    factory: PoolFactory, pools: Sequence[ConnectionPool]
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The clients of a server, from the first alias that is let in; else what each was told."""
+    complaints = []
+    for pool in pools:
+        try:
+            return factory.client(pool.alias).client_list(), []
+        except (RedisError, OSError) as error:
+            complaints.append(_complaint(pool, error))
+    return [], complaints
 
 
 def _processes(

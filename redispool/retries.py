@@ -10,20 +10,26 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
     MaxConnectionsError,
 )
+from redis.retry import Retry
 
 from . import commands
 from .errors import EmbeddedServerError, NotOwned, PoolClosed
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
+    from .holders import PubSub
     from .options import PoolOptions
     from .pool import ConnectionPool
+
+RESUBSCRIBE = 10
+"""How often a subscription tries again to connect before its reader gets the error."""
 
 FINAL = (
     AuthenticationError,
@@ -89,10 +95,20 @@ def was_dialling(error: Exception) -> bool:
     return bool(getattr(error, "dialling", False))
 
 
-def warn_in_message(error: Exception, what: str, mode: str) -> None:
-    """Let the message say that the server may have run `what`."""
+def warn_in_message(error: Exception, what: str, times: int = 1) -> None:
+    """Let the message say that the server may have run `what`, which was sent so many times."""
     if not was_unsent(error):
-        said = (
-            f"{error} The server may have executed {what}; it was not sent again (retry={mode!r})."
-        )
-        error.args = (said, *error.args[1:])
+        sent = "it was not sent again" if times == 1 else f"it was sent {times} times"
+        error.args = (f"{error} The server may have executed {what}; {sent}.", *error.args[1:])
+
+
+def be_patient(subscription: PubSub) -> None:
+    """Let a subscription connect and subscribe again, if the option ``retry`` lets it.
+
+    Subscribing twice is the same as once; and a listener outlasts a restart of the server, as with
+    redis-py's own client, whose figures these are.
+    """
+    options = getattr(subscription.connection_pool, "options", None)
+    if options is not None and options.retry != "never":
+        backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
+        subscription.connection.retry = Retry(backoff, RESUBSCRIBE)

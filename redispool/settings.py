@@ -19,7 +19,8 @@ __all__ = ["DEFAULT", "read_settings"]
 DEFAULT = "default"
 NAMES_A_SERVER = ("url", "host", "port", "path")
 
-Settings = Mapping[str, "str | Mapping[str, Any] | PoolOptions"]
+Settings = Mapping[str, Any]
+"""Alias → URL, dict of options, or `PoolOptions`."""
 
 
 def read_settings(

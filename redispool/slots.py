@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
@@ -32,20 +33,50 @@ class Slot:
     Its figures are kept by its holder alone, so they are exact without a lock.
     """
 
-    __slots__ = ("__weakref__", "capacity", "forgotten", "held", "tally")
+    __slots__ = (
+        "__weakref__",
+        "capacity",
+        "forgotten",
+        "held",
+        "place",
+        "reference",
+        "tally",
+        "turn",
+    )
 
-    def __init__(self, capacity: weakref.ref[Capacity], tally: Tally) -> None:
+    def __init__(self, capacity: weakref.ref[Capacity], place: Place, turn: int) -> None:
         self.capacity = capacity
+        self.place = place
+        self.turn = turn
+        """How many slots stood in this place before."""
+        self.tally = place.tally
         self.held: weakref.ref[PooledConnection] | None = None
         """The connection in this place, for those who look at the pool from outside."""
-        self.tally = tally
         self.forgotten = False
         """Whether its connection was dropped without being given back."""
+        self.reference = weakref.ref(self)
 
     def __del__(self) -> None:
-        capacity = self.capacity()
+        # Without attributes where an interruption came before the constructor.
+        capacity = self.capacity() if hasattr(self, "reference") else None
         if capacity is not None:
             capacity.reclaim(self)
+
+
+class Place:
+    """Where one slot stands, and after it the next, and never two at once."""
+
+    __slots__ = ("slots", "tally")
+
+    def __init__(self) -> None:
+        self.slots: dict[int, weakref.ref[Slot]] = {}
+        """By turns: who stands here, and the one before. Empty when the place is no more."""
+        self.tally = Tally()
+
+    def newest(self) -> tuple[int, weakref.ref[Slot] | None]:
+        """Whose turn it is."""
+        # list(dict.items()) is one step in CPython: no lock is needed against the finalizers.
+        return max(list(self.slots.items()), default=(0, None), key=lambda found: found[0])
 
 
 @dataclass(slots=True)
@@ -65,11 +96,44 @@ class Tally:
         self.wait_seconds += seconds
         self.wait_longest = max(self.wait_longest, seconds)
 
+    @classmethod
+    def total(cls, tallies: Iterable[Tally]) -> Tally:
+        """What happened in several places together."""
+        found = list(tallies)
+        return cls(
+            acquired=sum(tally.acquired for tally in found),
+            waited=sum(tally.waited for tally in found),
+            wait_seconds=sum(tally.wait_seconds for tally in found),
+            wait_longest=max((tally.wait_longest for tally in found), default=0.0),
+            created=sum(tally.created for tally in found),
+            create_seconds=sum(tally.create_seconds for tally in found),
+        )
+
 
 Free: TypeAlias = "PooledConnection | Slot"
 
 
-class Waiter:
+class Bell:
+    """Wakes one sleeper; may be rung by a finalizer or a signal handler, for it takes no lock."""
+
+    def __init__(self) -> None:
+        # Looked up when it is needed: gevent may have put its own in place by then.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """Wake who sleeps, or who will."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # it rings already
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for the bell, for `seconds` at most."""
+        self._lock.acquire(timeout=seconds)
+
+
+class Waiter(Bell):
     """A caller in the queue.
 
     It is taken out of the queue by one giver, who puts something into its inbox. A giver and a
@@ -77,11 +141,9 @@ class Waiter:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.inbox: list[Free] = []
         self.gone = False
-        # Looked up when it is needed: gevent may have put its own in place by then.
-        self._bell = threading.Lock()
-        self._bell.acquire()
 
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone."""
@@ -92,17 +154,6 @@ class Waiter:
             return False
         self.ring()
         return True
-
-    def ring(self) -> None:
-        """Wake the caller."""
-        try:
-            self._bell.release()
-        except RuntimeError:
-            pass  # it rings already
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for the bell, for `seconds` at most."""
-        self._bell.acquire(timeout=seconds)
 
     def claim(self) -> Free | None:
         """What was handed over, for one of the two who ask: the caller, or the giver again."""
@@ -151,11 +202,17 @@ class SlotQueue:
             if not self._offer(free):
                 self.keep(free)
 
-    def wait(self, deadline: float, stop: threading.Event) -> Free | None:
-        """Queue until something is handed over; None after `deadline`, or when `stop` is set."""
+    def wait(
+        self, deadline: float, stop: threading.Event, heal: Callable[[], None] = lambda: None
+    ) -> Free | None:
+        """Queue until something is handed over; None after `deadline`, or when `stop` is set.
+
+        Each look for what is free begins with `heal`, which may find what was lost.
+        """
         waiter = Waiter()
         self.waiters.append(waiter)
         try:
+            heal()
             # Only now: what came free since the last look would otherwise be missed.
             self.hand_over()
             while not waiter.inbox and not stop.is_set():
@@ -164,6 +221,7 @@ class SlotQueue:
                     break
                 waiter.sleep(min(left, LOOK_AGAIN))
                 if not waiter.inbox:
+                    heal()
                     waiter = self._queue_again(waiter)
         except BaseException:
             self._leave(waiter, keep=False)

@@ -33,6 +33,8 @@ class PoolStats:
     """Callers who wait for a connection now."""
     pubsub: int
     """Connections held by subscriptions; bounded apart, by ``max_pubsub``."""
+    pubsub_timeouts_total: int
+    """Subscriptions that found all ``max_pubsub`` connections in use."""
     acquired_total: int
     """Checkouts that got a connection."""
     acquired_waited_total: int

@@ -58,7 +58,7 @@ def _exhausted(
         f"{len(held)} of {size} are in use and {waiting} others wait",
         f"the oldest is {oldest}" if oldest else "",
         f"this very thread holds {len(own)} of them" if own else "",
-        f'raise REDISPOOL["{pool.alias}"]["MAX_CONNECTIONS"], or hold connections for less time',
+        f'raise REDISPOOL["{pool.alias}"]["{pool.size_option}"], or hold connections for less time',
     ]
     return error(
         "; ".join(part for part in parts if part),

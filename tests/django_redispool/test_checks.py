@@ -81,6 +81,16 @@ def test_e002_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_e003_credentials_that_cannot_be_imported() -> None:
+    """A dotted path that leads nowhere is found before the first request, under its key."""
+    (found,) = checked(REDISPOOL={"default": {"CREDENTIAL_PROVIDER": "no.such.thing"}})
+
+    assert (found.id, found.is_serious()) == ("redispool.E003", True)
+    assert found.msg.startswith('REDISPOOL["default"]["CREDENTIAL_PROVIDER"]: ')
+    assert "no.such.thing" in found.msg
+    assert found.hint
+
+
 def test_w001_a_private_server_in_production(tmp_path: Path) -> None:
     """``embedded://`` is fine on a developer's machine; ``check --deploy`` warns of it."""
     settings = {"REDISPOOL": {"default": "redis://cache/0", "jobs": f"embedded://{tmp_path}/d"}}

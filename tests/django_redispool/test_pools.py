@@ -121,6 +121,16 @@ def test_override_settings_reaches_another_server(
     eventually(lambda: not own_server.clients())
 
 
+def test_a_client_that_is_kept_follows_the_settings(site: Pools, own_server: Valkey) -> None:
+    """``sessions = pools.client("sessions")`` at the top of a module outlives every change."""
+    kept = pools.client()
+    kept.set("name", "first")
+    with override_settings(REDISPOOL={"default": own_server.url}):
+        assert kept.get("name") is None
+    assert kept.get("name") == b"first"
+    assert pools.client() is kept
+
+
 def test_old_pools_are_closed(site: Pools, flushed: Valkey) -> None:
     """Pools of settings that do not hold any more are closed, and their connections with them."""
     before = pools.pool()

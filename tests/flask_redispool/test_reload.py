@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from pathlib import Path
 
 from ..support import Valkey, eventually
@@ -46,6 +47,6 @@ def changed(web: WebServer, before: str) -> str:
     """The process that answers, if it is another one by now."""
     try:
         found = web.get("/")
-    except OSError:  # between the two processes nobody answers
+    except (OSError, HTTPException):  # between the two processes nobody answers in full
         return ""
     return found if found != before else ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from redispool.capacity import Capacity, count
-from redispool.slots import Slot, Tally
+from redispool.slots import Bell, Slot, Tally
 from tests.support import run_threads
 
 
@@ -30,6 +31,17 @@ def no_gc() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.fixture
+def interrupted_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python says on its hook that a finalizer ended in an exception: here that is meant."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+
+def interrupt(*_: Any) -> None:
+    """Be a signal handler."""
+    raise KeyboardInterrupt
+
+
 def take(capacity: Capacity) -> Slot:
     """A permit."""
     slot = capacity.queue.take()
@@ -43,6 +55,11 @@ def open_line(capacity: Capacity) -> Line:
     line = Line(slot)
     slot.held = weakref.ref(line)  # type: ignore[assignment]
     return line
+
+
+def has_rung(bell: Bell) -> bool:
+    """Whether the next sleeper would be woken at once."""
+    return bell._lock.acquire(blocking=False)
 
 
 def drain(capacity: Capacity) -> list[Any]:
@@ -77,6 +94,48 @@ def test_a_dropped_slot_comes_back_at_once() -> None:
         drain(capacity)  # dropped at once
 
     assert len(drain(capacity)) == 2
+
+
+def test_a_finalizer_that_was_interrupted_is_made_good(
+    monkeypatch: pytest.MonkeyPatch, interrupted_finalizer: None
+) -> None:
+    """A slot whose finalizer was cut off by a signal is replaced at the next look, and once."""
+    capacity = Capacity(2)
+    lost = [take(capacity)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Capacity, "reclaim", interrupt)
+        lost.clear()
+    assert len(capacity.slots()) == 1
+
+    run_threads(8, lambda _: capacity.heal())
+    assert len(capacity.slots()) == len(drain(capacity)) == 2
+
+
+def test_who_waits_looks_for_what_was_lost(
+    monkeypatch: pytest.MonkeyPatch, interrupted_finalizer: None
+) -> None:
+    """A caller in the queue gets the place that an interrupted finalizer lost."""
+    capacity = Capacity(1)
+    lost = [take(capacity)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Capacity, "reclaim", interrupt)
+        lost.clear()
+
+    free = capacity.queue.wait(monotonic() + 10, capacity.shut, capacity.heal)
+
+    assert isinstance(free, Slot)
+
+
+def test_a_place_has_one_slot_at_a_time() -> None:
+    """However often a dropped slot is replaced, by its finalizer and by others, one comes of it."""
+    capacity = Capacity(1)
+    dropped = [take(capacity)]
+
+    run_threads(8, lambda _: capacity.reclaim(dropped[0]))
+    dropped.clear()
+
+    assert len(capacity.slots()) == len(drain(capacity)) == 1
 
 
 def test_the_figures_of_a_dropped_slot_stay() -> None:
@@ -235,7 +294,7 @@ def test_nothing_is_kept_after_the_end() -> None:
     capacity.shut.set()
 
     capacity.free(freed)
-    assert capacity.returned.is_set()
+    assert has_rung(capacity.returned)
     del dropped
 
     assert capacity.slots() == []
@@ -258,7 +317,7 @@ def test_a_slot_that_comes_back_at_the_very_end_is_not_kept() -> None:
     del slot
 
     assert capacity.slots() == []
-    assert capacity.returned.is_set()
+    assert has_rung(capacity.returned)
 
 
 def test_the_figures_of_ended_slots_stay() -> None:
@@ -294,3 +353,14 @@ def test_a_tally_knows_the_sum_and_the_longest_wait() -> None:
         tally.note_wait(seconds)
 
     assert (tally.waited, round(tally.wait_seconds, 6), tally.wait_longest) == (3, 0.8, 0.5)
+
+
+def test_resizing_often_costs_no_memory_and_no_figures() -> None:
+    """The figures of places that ended are kept as one sum."""
+    capacity = Capacity(2)
+    for turn in range(50):
+        capacity.queue.permits[0].tally.acquired += 1
+        capacity.resize(1 + turn % 2)
+
+    assert len(capacity.tallies()) < 10
+    assert sum(tally.acquired for tally in capacity.tallies()) == 50

@@ -311,3 +311,11 @@ def test_a_reader_does_not_hold_up_a_writer(client: Redis) -> None:
     threading.Timer(0.05, client.rpush, ["list", "x"]).start()
 
     assert list(client.blpop("list", timeout=5)) == [b"list", b"x"]
+
+
+def test_options_beside_a_pool_are_refused(pool: ConnectionPool) -> None:
+    """What a client with a given pool could only ignore is refused by name."""
+    with pytest.raises(TypeError, match="decode_responses"):
+        Redis(connection_pool=pool, decode_responses=True)
+    with pytest.raises(TypeError, match="host"):
+        Redis("elsewhere", connection_pool=pool)

@@ -149,3 +149,10 @@ def test_the_time_out_may_be_a_number_or_bytes() -> None:
 def test_a_command_that_is_too_short_is_left_to_the_server(word: str) -> None:
     """Missing arguments are the server's to complain of."""
     assert commands.blocks_for((word,)) is None
+
+
+@pytest.mark.parametrize("group", ["block", "streams", "jobs"])
+def test_a_group_may_be_named_like_a_word(group: str) -> None:
+    """Names of groups and consumers are not taken for the words of XREADGROUP."""
+    args = ["XREADGROUP", "GROUP", group, group, "BLOCK", 1500, "STREAMS", "s", ">"]
+    assert commands.blocks_for(args) == 1.5

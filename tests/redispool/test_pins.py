@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
+import traceback
 from typing import Any
 
 import pytest
@@ -42,6 +44,19 @@ def test_an_ordinary_pin_costs_no_reconnect(client: Redis, pool: ConnectionPool)
             pipe.set("a", "B").execute()
 
     assert client.client_id() == before
+
+
+def test_watch_on_a_pin_watches(client: Redis) -> None:
+    """``watch`` on a pin is no empty word: EXEC fails after a change by somebody else."""
+    with client.pinned() as pinned:
+        for unwatched in (False, True):
+            pinned.watch("stock")
+            if unwatched:
+                pinned.unwatch()
+            client.incr("stock")
+            pinned.execute_command("MULTI")
+            pinned.execute_command("SET", "stock", 1)
+            assert (pinned.execute_command("EXEC") is not None) is unwatched
 
 
 @pytest.mark.parametrize(
@@ -109,6 +124,58 @@ def test_a_lost_connection_is_told(client: Redis, pool: ConnectionPool, server: 
 
     assert client.get("a") is None
     assert pool.stats().in_use == 0
+
+
+def test_a_transaction_does_not_go_on_in_another_session(
+    client: Redis, pool: ConnectionPool, server: Valkey
+) -> None:
+    """`transaction` tries again after a WatchError; not where the session itself was lost."""
+    tries = []
+
+    def interfere(pipe: Any) -> None:
+        tries.append(server.kill_clients(pool.alias))
+        pipe.get("n")
+
+    with client.pinned() as pinned:
+        pinned.select(3)
+        with pytest.raises(redis.ConnectionError, match="the pinned connection was lost"):
+            pinned.transaction(interfere, "n")
+
+    assert len(tries) == 1
+
+
+def test_those_who_wait_for_their_turn_are_told_of_the_loss(
+    client: Redis, pool: ConnectionPool, server: Valkey
+) -> None:
+    """Of those who wait for a connection that gets lost, each gets the error; none hangs."""
+    errors: list[Exception] = []
+
+    def ping() -> None:
+        try:
+            pinned.ping()
+        except redis.ConnectionError as error:
+            errors.append(error)
+
+    with client.pinned() as pinned:
+        with pinned.pipeline() as pipe:
+            pipe.watch("a")
+            threads = [threading.Thread(target=ping, daemon=True) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            eventually(lambda: all("get_connection" in where(thread) for thread in threads))
+            server.kill_clients(pool.alias)
+            with pytest.raises(redis.WatchError):
+                pipe.get("a")
+        for thread in threads:
+            thread.join(10)
+
+    assert ["was lost" in str(error) for error in errors] == [True] * 3
+
+
+def where(thread: threading.Thread) -> str:
+    """The names of the functions that a thread is in."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return " ".join(entry.name for entry in traceback.extract_stack(frame)) if frame else ""
 
 
 def test_use_after_the_end_is_refused(client: Redis, pool: ConnectionPool) -> None:

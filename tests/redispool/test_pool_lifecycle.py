@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import random
+import signal
 import subprocess
 import sys
 import threading
@@ -9,12 +11,14 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 import redis
 
+import redispool
 from redispool import (
     ConnectionPool,
     InvalidOption,
@@ -26,7 +30,7 @@ from redispool import (
 )
 from redispool.connection import PooledConnection
 from tests.conftest import MakePool
-from tests.support import HANG, ScriptedServer, Valkey, eventually, run_threads
+from tests.support import HANG, ScriptedServer, Valkey, eventually, in_child, run_threads
 
 
 def ask(connection: PooledConnection, *command: Any) -> Any:
@@ -658,6 +662,55 @@ def test_an_interrupt_at_any_line_of_a_return_does_no_harm(
     assert lines > 20
 
 
+class Alarm(BaseException):
+    """What the signal handler raises."""
+
+
+def test_a_storm_of_signals_does_no_harm(make_pool: MakePool) -> None:
+    """For a second a real signal handler raises all the time: no wrong value, no place lost."""
+    pool = make_pool(max_connections=2, timeout=1.0)
+    client = Redis(connection_pool=pool)
+    client.mset({f"key{number}": number for number in range(10)})
+
+    # In a child, so that a signal which strikes elsewhere does not hurt other tests.
+    interrupts, wrong, places = in_child(lambda: brave_a_storm(client, pool))
+
+    assert interrupts > 20
+    assert wrong == []
+    assert places == (0, 2, 0, 0)
+
+
+def brave_a_storm(client: Redis, pool: ConnectionPool) -> tuple[int, list[Any], tuple[int, ...]]:
+    """How many commands were interrupted, the wrong values, and where the places are in the end."""
+    warnings.simplefilter("ignore", ResourceWarning)
+    # What strikes a finalizer is swallowed by Python, and told on this hook.
+    sys.unraisablehook = lambda _: None
+
+    def handle(_: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_filename != __file__:
+            raise Alarm
+
+    signal.signal(signal.SIGALRM, handle)
+    interrupts, wrong = 0, []
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        number = interrupts % 10
+        first, interval = random.uniform(2e-5, 1e-3), random.uniform(2e-5, 1e-3)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, first, interval)
+            value = client.get(f"key{number}")
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        except BaseException:  # parts of redis-py 7 turn the interrupt into another error
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            interrupts += 1
+        else:
+            wrong += [] if value == str(number).encode() else [(number, value)]
+    gc.collect()
+    with pool.connection(), pool.connection():
+        stats = pool.stats()
+        return interrupts, wrong, (stats.idle, stats.in_use, stats.connecting, stats.permits)
+
+
 def assert_whole(pool: ConnectionPool) -> None:
     """The pool of one lends a connection that works, and nobody waits."""
     with pool.connection(timeout=1.0) as connection:
@@ -667,13 +720,16 @@ def assert_whole(pool: ConnectionPool) -> None:
     assert stats.waiting == 0
 
 
+INTERRUPTED = tuple(str(Path(package.__file__).parent) for package in (redis, redispool))
+
+
 def interrupted(work: Callable[[], Any], line: int) -> bool:
     """Raise KeyboardInterrupt at traced line number `line` of `work`; whether it came to that."""
     left = line
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal left
-        if event == "line" and "redis" in frame.f_code.co_filename:
+        if event == "line" and frame.f_code.co_filename.startswith(INTERRUPTED):
             left -= 1
             if left < 0 and not in_finalizer(frame):
                 sys.settrace(None)

@@ -159,6 +159,21 @@ def test_a_server_that_refuses_is_not_called_away(
     assert "wrong" not in error.replace("wrong number", "")
 
 
+def test_of_the_aliases_of_a_server_one_that_is_let_in_tells_of_all(
+    make_factory: MakeFactory, own_server: Valkey
+) -> None:
+    """The clients of a server are shown though its first alias is refused."""
+    with own_server.outside() as client:
+        client.config_set("requirepass", "right")
+        refused, let_in = (own_server.url.replace("//", f"//:{word}@") for word in ("no", "right"))
+        factory = make_factory({"default": refused, "jobs": let_in})
+        listed = clients(factory, factory.aliases)
+        client.config_set("requirepass", "")
+
+    assert listed.errors == []
+    assert "jobs" in [row["alias"] for row in listed.rows]
+
+
 # config
 
 

@@ -63,7 +63,7 @@ def test_what_is_in_order_is_not_mentioned(
     client: Redis, pool: ConnectionPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was given back, or dropped, before the end of the scope is nobody's business."""
-    with scope():
+    with scope() as current:
         with client.pinned() as pinned:
             pinned.ping()
         with client.pubsub() as pubsub:
@@ -74,6 +74,7 @@ def test_what_is_in_order_is_not_mentioned(
         dropped = client.pipeline()
         dropped.watch("a")
         del dropped
+        assert current._held == {}
 
     assert caplog.records == []
     assert out(pool) == 0
@@ -172,6 +173,22 @@ def test_what_was_ended_can_begin_anew(client: Redis, pool: ConnectionPool) -> N
             pubsub.subscribe("news")
             assert out(pool) == 1
         assert out(pool) == 0
+
+
+def test_what_was_given_back_is_free_for_others(client: Redis, pool: ConnectionPool) -> None:
+    """A subscription closed in one scope and opened again in another is the other's alone."""
+    pubsub = client.pubsub()
+    first = Scope()
+    first.enter()
+    pubsub.subscribe("news")
+    pubsub.close()
+    first.leave()
+
+    with scope():
+        pubsub.subscribe("news")
+        first.close()
+        assert out(pool) == 1
+    assert out(pool) == 0
 
 
 def test_a_scope_keeps_nothing_alive(client: Redis, pool: ConnectionPool) -> None:

@@ -66,7 +66,7 @@ def test_the_places_add_up_at_every_step(pool: ConnectionPool) -> None:
 
 def test_a_lost_place_would_be_seen(pool: ConnectionPool) -> None:
     """The sum is counted place by place, not filled up to what it ought to be."""
-    pool.capacity._slots.popitem()
+    pool.capacity._places.popitem()
 
     stats = pool.stats()
 

@@ -1,0 +1,120 @@
+"""Holders: redis-py's pipeline and subscription, known to the scope while they hold something."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from redis import client as base
+from redis.exceptions import ConnectionError, TimeoutError
+
+from . import leases, retries, scopes
+
+
+class Pipeline(base.Pipeline):
+    """redis-py's pipeline; while it watches keys its connection belongs to the scope."""
+
+    connection: Any
+    scope: scopes.Scope | None = None
+
+    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run a command at once, because keys are watched."""
+        holding = self.connection is not None
+        try:
+            return super().immediate_execute_command(*args, **options)
+        finally:
+            if not holding:
+                took_connection(self)
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send the queued commands together and give their replies."""
+        scope, count, started = scopes.current(), len(self), monotonic()
+        try:
+            replies: list[Any] = super().execute(raise_on_error)
+            return replies
+        except (ConnectionError, TimeoutError) as error:
+            retries.warn_in_message(error, "the pipeline")
+            raise
+        finally:
+            if scope is not None:
+                scope.note(monotonic() - started, count)
+
+    def reset(self) -> None:  # type: ignore[override]  # redis-py's own contradiction
+        """Forget what is queued, stop watching and give the connection back."""
+        end(self, super().reset)
+        self.watching = False
+
+    def give_back(self) -> bool:
+        """Stop watching and give the connection back; whether there was one."""
+        return give_back(self)
+
+
+class PubSub(base.PubSub):
+    """redis-py's subscription; its connection belongs to the scope in which it was opened."""
+
+    connection: Any
+    scope: scopes.Scope | None = None
+
+    def execute_command(self, *args: Any) -> None:
+        """Subscribe or unsubscribe."""
+        holding = self.connection is not None
+        try:
+            super().execute_command(*args)
+        finally:
+            if not holding:
+                took_connection(self)
+
+    def reset(self) -> None:
+        """End all subscriptions and give the connection back."""
+        end(self, super().reset)
+
+    def give_back(self) -> bool:
+        """End the subscription and give the connection back; whether there was one."""
+        return give_back(self)
+
+    def __del__(self) -> None:
+        # The event has a lock, which an interruption may have left taken for ever.
+        self.subscribed_event = threading.Event()
+        super().__del__()
+
+
+def took_connection(holder: Pipeline | PubSub) -> None:
+    """Note who holds a connection from now on, if `holder` has got one."""
+    if holder.connection is None:
+        return
+    if hasattr(holder.connection, "lease"):
+        leases.note_place(holder.connection)
+    if isinstance(holder, PubSub):
+        retries.be_patient(holder)
+    holder.scope = scopes.current()
+    if holder.scope is not None:
+        holder.scope.hold(holder)
+
+
+def end(holder: Pipeline | PubSub, reset: Callable[[], Any]) -> None:
+    """Let redis-py's `reset` give the connection back, once, whatever interrupts it.
+
+    Between giving it back and forgetting it redis-py can be interrupted; then the connection may
+    be somebody else's already.
+    """
+    connection = holder.connection
+    if holder.scope is not None:
+        holder.scope.let_go(holder)
+    if getattr(connection, "forked", False):
+        holder.connection = connection = None  # it is the parent's, and so is the work
+    own = list(getattr(connection, "lease", ()))
+    try:
+        reset()
+    finally:
+        left, holder.connection = holder.connection, None
+        if left is not None and own and left.lease == own:
+            holder.connection_pool.release(left)
+
+
+def give_back(holder: Pipeline | PubSub) -> bool:
+    """End what `holder` does on its connection; whether it had one."""
+    held = holder.connection is not None and not getattr(holder.connection, "forked", False)
+    holder.reset()
+    return held
