@@ -88,16 +88,24 @@ class PooledConnection(base.AbstractConnection):
         self._refuse_if_closed()
         self._sock.settimeout(self.socket_timeout)
 
-    def _connect(self) -> Any:
-        if self.forked:
-            raise ForkedLease(
-                "this connection was lent in the parent process; take one in the child"
-            )
-        if self.slot is None or not self.lease:
-            raise NotOwned("this connection was given back; it cannot be opened again")
+    def connect(self) -> None:
+        self._refuse_to_open()  # and not within redis-py's retry, which would ask again and again
+        super().connect()
+
+    def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_to_open()
+        super().connect_check_health(*args, **kwargs)
+
+    def _refuse_to_open(self) -> None:
+        if self._sock is not None:
+            return
+        if self.forked or not self.lease:
+            self._refuse()
         if self.lease[0].keeps_session:
             raise ConnectionError(LOST)
         self._refuse_if_closed()
+
+    def _connect(self) -> Any:
         self.ledger.reset()
         limits = self.socket_timeout, self.socket_connect_timeout
         try:

@@ -10,7 +10,8 @@ from typing import Any
 from redis import client as base
 from redis.exceptions import ConnectionError, TimeoutError
 
-from . import leases, retries, scopes
+from . import leases, retries, scopes, wording
+from .errors import ForkedLease
 
 
 class Pipeline(base.Pipeline):
@@ -21,6 +22,7 @@ class Pipeline(base.Pipeline):
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command at once, because keys are watched."""
+        refuse_if_forked(self)
         holding = self.connection is not None
         try:
             return super().immediate_execute_command(*args, **options)
@@ -30,6 +32,8 @@ class Pipeline(base.Pipeline):
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Send the queued commands together and give their replies."""
+        refuse_if_forked(self)
+        refuse_parents(self)
         scope, count, started = scopes.current(), len(self), monotonic()
         try:
             replies: list[Any] = super().execute(raise_on_error)
@@ -80,6 +84,12 @@ class PubSub(base.PubSub):
         super().__del__()
 
 
+def refuse_if_forked(holder: Pipeline) -> None:
+    """Say what it is; redis-py would take it for a loss of what is watched, and try again."""
+    if getattr(holder.connection, "forked", False):
+        raise ForkedLease(wording.FORKED)
+
+
 def took_connection(holder: Pipeline | PubSub) -> None:
     """Note who holds a connection from now on, if `holder` has got one."""
     if holder.connection is None:
@@ -91,6 +101,15 @@ def took_connection(holder: Pipeline | PubSub) -> None:
     holder.scope = scopes.current()
     if holder.scope is not None:
         holder.scope.hold(holder)
+
+
+def refuse_parents(holder: Pipeline) -> None:
+    """Refuse a pipeline that watches on a connection of the parent process.
+
+    redis-py would tell of a change by somebody else, which loops take for a reason to try again.
+    """
+    if getattr(holder.connection, "forked", False):
+        raise ForkedLease(wording.FORKED)
 
 
 def end(holder: Pipeline | PubSub, reset: Callable[[], Any]) -> None:
