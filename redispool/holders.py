@@ -22,7 +22,7 @@ class Pipeline(base.Pipeline):
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command at once, because keys are watched."""
-        refuse_if_forked(self)
+        refuse_parents(self)
         holding = self.connection is not None
         try:
             return super().immediate_execute_command(*args, **options)
@@ -32,7 +32,6 @@ class Pipeline(base.Pipeline):
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Send the queued commands together and give their replies."""
-        refuse_if_forked(self)
         refuse_parents(self)
         scope, count, started = scopes.current(), len(self), monotonic()
         try:
@@ -82,12 +81,6 @@ class PubSub(base.PubSub):
         # The event has a lock, which an interruption may have left taken for ever.
         self.subscribed_event = threading.Event()
         super().__del__()
-
-
-def refuse_if_forked(holder: Pipeline) -> None:
-    """Say what it is; redis-py would take it for a loss of what is watched, and try again."""
-    if getattr(holder.connection, "forked", False):
-        raise ForkedLease(wording.FORKED)
 
 
 def took_connection(holder: Pipeline | PubSub) -> None:

@@ -248,6 +248,7 @@ class ConnectionPool(RedisPyPool):
         while self.capacity.slots() and (left := deadline - monotonic()) > 0:
             self.capacity.returned.sleep(left)
             self._close_idle("pool_closed")
+        self.capacity.returned.ring()  # for the next one who closes
         held = self.capacity.connections()
         for connection in held:
             connection.cut()

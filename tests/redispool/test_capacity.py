@@ -115,16 +115,25 @@ def test_a_finalizer_that_was_interrupted_is_made_good(
 def test_who_waits_looks_for_what_was_lost(
     monkeypatch: pytest.MonkeyPatch, interrupted_finalizer: None
 ) -> None:
-    """A caller in the queue gets the place that an interrupted finalizer lost."""
+    """A caller gets the place that an interrupted finalizer lost, before it queued or since."""
     capacity = Capacity(1)
     lost = [take(capacity)]
-    with monkeypatch.context() as patched:
-        patched.setattr(Capacity, "reclaim", interrupt)
-        lost.clear()
 
-    free = capacity.queue.wait(monotonic() + 10, capacity.shut, capacity.heal)
+    def lose() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Capacity, "reclaim", interrupt)
+            lost.clear()
 
-    assert isinstance(free, Slot)
+    lose()
+    lost.append(wait(capacity, 0.0))
+
+    threading.Timer(0.05, lose).start()
+    assert isinstance(wait(capacity, 10.0), Slot)
+
+
+def wait(capacity: Capacity, seconds: float) -> Any:
+    """Queue for so long, as the pool does."""
+    return capacity.queue.wait(monotonic() + seconds, capacity.shut, capacity.heal)
 
 
 def test_a_place_has_one_slot_at_a_time() -> None:

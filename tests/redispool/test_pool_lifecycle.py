@@ -120,6 +120,19 @@ def test_the_end_waits_for_work_that_is_done_soon(pool: ConnectionPool) -> None:
     assert eventually(lambda: closing) == [0]
 
 
+def test_two_who_close_are_both_told(pool: ConnectionPool) -> None:
+    """Of two that close the pool, say a signal handler and ``atexit``, neither waits in vain."""
+    connection = pool.acquire()
+    closing = [in_background(lambda: pool.close(timeout=30.0)) for _ in range(2)]
+    eventually(lambda: pool.closed)
+    time.sleep(0.05)  # both are to wait
+
+    pool.release(connection)
+
+    for one in closing:
+        assert eventually(lambda one=one: one) == [0]
+
+
 def test_the_end_cuts_work_that_hangs(pool: ConnectionPool, server: Valkey) -> None:
     """After its time-out `close` breaks the lines that are still in use, and says how many."""
     hanging = pool.acquire()

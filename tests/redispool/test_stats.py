@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 
 import pytest
 import redis
 
 from redispool import ConnectionPool, NotOwned, PoolStats, PoolTimeout, Redis, census
+from redispool.capacity import Capacity
 from tests.conftest import MakePool
 from tests.support import Clock, eventually, run_threads
 
@@ -72,6 +74,22 @@ def test_a_lost_place_would_be_seen(pool: ConnectionPool) -> None:
 
     assert sum(places(stats)) <= 2
     assert stats.connecting == 0
+
+
+def test_a_place_that_was_lost_is_back_when_one_looks(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an interrupted finalizer lost is made good before it is counted."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Capacity, "reclaim", interrupt)
+        pool.capacity.queue.take()
+
+    assert places(pool.stats()) == (0, 0, 0, 2)
 
 
 def test_exact_among_threads(make_pool: MakePool) -> None:
