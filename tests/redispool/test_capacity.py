@@ -126,6 +126,7 @@ def test_who_waits_looks_for_what_was_lost(
 
     lose()
     lost.append(wait(capacity, 0.0))
+    assert isinstance(lost[0], Slot)
 
     threading.Timer(0.05, lose).start()
     assert isinstance(wait(capacity, 10.0), Slot)
