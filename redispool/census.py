@@ -60,7 +60,7 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
         created_total=tally.created,
         create_failed_total=counts["create_failed"],
         create_seconds_sum=tally.create_seconds,
-        closed_total={reason: pool.closings[reason] for reason in CLOSE_REASONS},
+        closed_total={reason: pool.evictor.closings[reason] for reason in CLOSE_REASONS},
         reclaimed_total=capacity.reclaimed["connections"],
         misuse_total=counts["misuse"],
         checks_total={kind: pool.fitness.checks[kind] for kind in ("look", "ping")},

@@ -15,6 +15,7 @@ from .census import take_stats
 from .connection import FOREVER, PooledConnection
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
+from .eviction import Evictor
 from .fitness import Fitness
 from .options import PoolOptions, check
 from .policy import Policy
@@ -76,8 +77,7 @@ class ConnectionPool(RedisPyPool):
         self.capacity = Capacity(size)
         self.fitness = Fitness(self.policy, self.capacity)
         self.counts: Counter[str] = Counter()
-        self.closings: Counter[str] = Counter()
-        self._next_sweep = 0.0
+        self.evictor = Evictor(self.policy, self.capacity, self.options.min_idle)
 
     # Taking and giving back
 
@@ -126,15 +126,15 @@ class ConnectionPool(RedisPyPool):
             leases.report_return(self, lease, now)
         reason = self.fitness.reason_not_to_keep(connection, now)
         if reason:
-            self._close_connection(connection, reason)
+            self.evictor.end(connection, reason)
             self.capacity.free(slot)
             return
         connection.last_used = now
         self.capacity.queue.give(connection)
-        if now >= self._next_sweep:
-            self._sweep(now)
+        if now >= self.evictor.next_sweep:
+            self.evictor.sweep(now)
         if connection.batch is not self.fitness.batch:  # closed or recycled at this very moment
-            self._close_idle("pool_closed" if self.closed else "drained")
+            self.evictor.end_all_idle("pool_closed" if self.closed else "drained")
 
     @contextlib.contextmanager
     def connection(self, timeout: float | object | None = ...) -> Iterator[PooledConnection]:
@@ -175,7 +175,7 @@ class ConnectionPool(RedisPyPool):
             if not reason:
                 return self._lend(free, now)
             slot = slot_of(free)
-            self._close_connection(free, reason)
+            self.evictor.end(free, reason)
             free = slot
         try:
             connection = dialling.open_connection(self, free, deadline)
@@ -199,30 +199,6 @@ class ConnectionPool(RedisPyPool):
             raise ForkedLease(wording.FORKED)
         raise NotOwned(wording.not_owned(self, connection))
 
-    def _close_connection(self, connection: PooledConnection, reason: str) -> None:
-        count(self.closings, reason)
-        connection.end()
-
-    def _sweep(self, now: float) -> None:
-        """Close what has been idle for too long, the coldest first; never below ``min_idle``."""
-        self._next_sweep = now + self.policy.sweep_interval()
-        queue = self.capacity.queue
-        while len(queue.idle) > self.options.min_idle:
-            try:
-                coldest = queue.idle.popleft()
-            except IndexError:
-                return
-            if not self.policy.idle_too_long(coldest.last_used, now):
-                queue.idle.appendleft(coldest)
-                queue.hand_over()  # somebody may have found nothing while it was away
-                return
-            self._end_idle(coldest, "idle")
-
-    def _end_idle(self, connection: PooledConnection, reason: str) -> None:
-        slot = slot_of(connection)
-        self._close_connection(connection, reason)
-        self.capacity.free(slot)
-
     # The life of the pool
 
     @property
@@ -242,12 +218,12 @@ class ConnectionPool(RedisPyPool):
         deadline = monotonic() + timeout
         self.capacity.shut.set()
         self.fitness.renew_all()
-        self._close_idle("pool_closed")
+        self.evictor.end_all_idle("pool_closed")
         for waiter in list(self.capacity.queue.waiters):
             waiter.ring()
         while self.capacity.slots() and (left := deadline - monotonic()) > 0:
             self.capacity.returned.sleep(left)
-            self._close_idle("pool_closed")
+            self.evictor.end_all_idle("pool_closed")
         self.capacity.returned.ring()  # for the next one who closes
         held = self.capacity.connections()
         for connection in held:
@@ -258,7 +234,7 @@ class ConnectionPool(RedisPyPool):
     def recycle(self) -> None:
         """Replace all connections: idle ones now, those in use when they are given back."""
         self.fitness.renew_all()
-        self._close_idle("drained")
+        self.evictor.end_all_idle("drained")
         for subscriptions in list(self._subscriptions.values()):
             subscriptions.recycle()
 
@@ -270,7 +246,7 @@ class ConnectionPool(RedisPyPool):
         """
         check("max_connections", max_connections)
         for connection in self.capacity.resize(max_connections):
-            self._close_connection(connection, "resized")
+            self.evictor.end(connection, "resized")
 
     def warm_up(self, connections: int | None = None, timeout: float = 5.0) -> None:
         """Open `connections` (``min_idle`` where it is not given) ahead of the first request.
@@ -321,14 +297,6 @@ class ConnectionPool(RedisPyPool):
             self.capacity.shut.set()
         for connection in parents.connections():
             connection.leave_to_parent()
-
-    def _close_idle(self, reason: str) -> None:
-        queue = self.capacity.queue
-        while queue.idle:
-            with contextlib.suppress(IndexError):
-                self._end_idle(queue.idle.popleft(), reason)
-        if self.closed:
-            queue.permits.clear()
 
     def refuse_if_closed(self) -> None:
         """Raise `PoolClosed` once `close` was called."""

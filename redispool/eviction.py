@@ -1,0 +1,68 @@
+"""Eviction: closing the connections that nobody shall get again, and counting why."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .capacity import Capacity, count
+from .policy import Policy
+
+if TYPE_CHECKING:
+    from .connection import PooledConnection
+
+
+class Evictor:
+    """Closes connections of one pool; without a thread: returns ask for a sweep now and then.
+
+    Args:
+        policy: how long a connection may be idle, and how often to look.
+        capacity: where the idle connections are, and where their places go.
+        min_idle: how many idle connections stay, however old they are.
+    """
+
+    def __init__(self, policy: Policy, capacity: Capacity, min_idle: int) -> None:
+        self._policy = policy
+        self._capacity = capacity
+        self._min_idle = min_idle
+        self.closings: Counter[str] = Counter()
+        """Connections closed, by reason."""
+        self.next_sweep = 0.0
+        """When to look again for what is idle for too long, on the monotonic clock."""
+
+    def end(self, connection: PooledConnection, reason: str) -> None:
+        """Close a connection whose place is the caller's."""
+        count(self.closings, reason)
+        connection.end()
+
+    def end_idle(self, connection: PooledConnection, reason: str) -> None:
+        """Close a connection that was taken out of the idle ones, and free its place."""
+        slot = connection.slot
+        self.end(connection, reason)
+        if slot is not None:
+            self._capacity.free(slot)
+
+    def end_all_idle(self, reason: str) -> None:
+        """Close what is idle now; in a pool that is closed the empty places end too."""
+        queue = self._capacity.queue
+        while queue.idle:
+            with contextlib.suppress(IndexError):
+                self.end_idle(queue.idle.popleft(), reason)
+        if self._capacity.shut.is_set():
+            queue.permits.clear()
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long, the coldest first; never below ``min_idle``."""
+        self.next_sweep = now + self._policy.sweep_interval()
+        queue = self._capacity.queue
+        while len(queue.idle) > self._min_idle:
+            try:
+                coldest = queue.idle.popleft()
+            except IndexError:
+                return
+            if not self._policy.idle_too_long(coldest.last_used, now):
+                queue.idle.appendleft(coldest)
+                queue.hand_over()  # somebody may have found nothing while it was away
+                return
+            self.end_idle(coldest, "idle")
