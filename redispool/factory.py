@@ -72,8 +72,9 @@ class PoolFactory:
         return client
 
     def stats(self) -> dict[str, PoolStats]:
-        """The figures of every alias in this process."""
-        return {alias: self.pool(alias).stats() for alias in self.options}
+        """The figures of every alias in this process; of a closed factory, of the used ones."""
+        aliases = [alias for alias in self.options if alias in self._pools or not self._closed]
+        return {alias: self.pool(alias).stats() for alias in aliases}
 
     def close(self, timeout: float = CLOSE_WITHIN) -> int:
         """Close all pools for good; closing again does nothing.

@@ -185,3 +185,13 @@ def test_a_relative_path_belongs_to_the_project(tmp_path: Path, path: str) -> No
     for base_path in (tmp_path, str(tmp_path)):
         kwargs = PoolFactory(settings, base_path=base_path).pool().connection_kwargs
         assert kwargs["directory"].resolve() == tmp_path / "data"
+
+
+def test_the_figures_of_a_closed_factory(make_factory: MakeFactory) -> None:
+    """After the end the figures of what was used can still be read, and nothing else is made."""
+    factory = make_factory({"used": "redis://localhost", "unused": "redis://localhost"})
+    factory.pool("used")
+    factory.close()
+
+    assert list(factory.stats()) == ["used"]
+    assert factory.stats()["used"].closed
