@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from typing import Any, Protocol
@@ -101,6 +102,20 @@ class Text:
 
     def parse(self, text: str) -> str:
         return text
+
+
+class ExistingPath(Text):
+    """The path of a file, or of a directory, that is there and may be read."""
+
+    def __init__(self, *, directory: bool = False) -> None:
+        super().__init__()
+        self.directory = directory
+
+    def complaint(self, value: Any) -> str:
+        is_there = os.path.isdir if self.directory else os.path.isfile
+        if isinstance(value, str | os.PathLike) and is_there(value) and os.access(value, os.R_OK):
+            return ""
+        return f"must be the path of a {'directory' if self.directory else 'file'} that can be read"
 
 
 class Host(Text):

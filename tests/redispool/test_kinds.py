@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import ssl
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,8 @@ ALLOWED: list[tuple[str, Kind, Any]] = [
     ("false", kinds.Flag(), False),
     ("text", kinds.Text(), "words"),
     ("no text", kinds.Text(optional=True), None),
+    ("a file", kinds.ExistingPath(), __file__),
+    ("a directory", kinds.ExistingPath(directory=True), Path(__file__).parent),
     ("a name", kinds.Host(), "cache-1.example"),
     ("IPv4", kinds.Host(), "10.0.0.1"),
     ("IPv6", kinds.Host(), "2001:db8::1"),
@@ -80,6 +83,9 @@ REFUSED: list[tuple[str, Kind, Any, str]] = [
     ("empty text", kinds.Text(optional=True), "", "must be a text that is not empty"),
     ("bytes", kinds.Text(), b"words", "must be a text that is not empty"),
     ("None for a text", kinds.Text(), None, "must be a text that is not empty"),
+    ("a file that is not there", kinds.ExistingPath(), "no-such.pem", "must be the path of a file"),
+    ("a directory for a file", kinds.ExistingPath(), "/", "must be the path of a file"),
+    ("a file for a directory", kinds.ExistingPath(directory=True), __file__, "of a directory"),
     ("a URL for a host", kinds.Host(), "redis://cache", "a URL goes in URL"),
     ("a port at the host", kinds.Host(), "cache:6379", "a port in PORT"),
     ("brackets", kinds.Host(), "[::1]", "must be a host name or an address alone"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,16 @@ LIMIT = (
     "must be seconds, more than 0 and at most 2147483, or None for no limit",
 )
 ANYTHING: tuple[list[Any], list[Any], str] = ([object()], [], "")
+FILE = (
+    [__file__, Path(__file__)],
+    [None, "", str(Path(__file__).parent), "no-such.pem", 5],
+    "must be the path of a file that can be read",
+)
+DIRECTORY = (
+    [str(Path(__file__).parent)],
+    [None, "", __file__, "no-such-directory"],
+    "must be the path of a directory that can be read",
+)
 OPTIONAL_TEXT = ([*TEXT[0], None], *TEXT[1:])
 # Of each option: values that may stand, values that are refused, and what the message begins with.
 RANGES: dict[str, tuple[list[Any], list[Any], str]] = {
@@ -97,20 +108,20 @@ RANGES: dict[str, tuple[list[Any], list[Any], str]] = {
     "socket_keepalive_options": ANYTHING,
     "socket_read_size": BOUND,
     "socket_type": COUNT,
-    "ssl_ca_certs": TEXT,
+    "ssl_ca_certs": FILE,
     "ssl_ca_data": ANYTHING,
-    "ssl_ca_path": TEXT,
+    "ssl_ca_path": DIRECTORY,
     "ssl_cert_reqs": (
         ["none", "optional", "required", None, ssl.CERT_NONE],
         ["CERT_NONE", 0, True],
         "must be 'none' or 'optional' or 'required'",
     ),
-    "ssl_certfile": TEXT,
+    "ssl_certfile": FILE,
     "ssl_check_hostname": FLAG,
     "ssl_ciphers": TEXT,
     "ssl_exclude_verify_flags": ANYTHING,
     "ssl_include_verify_flags": ANYTHING,
-    "ssl_keyfile": TEXT,
+    "ssl_keyfile": FILE,
     "ssl_min_version": ([ssl.TLSVersion.TLSv1_3, 771], [-1, "TLSv1.3"], "must be a whole number"),
     "ssl_ocsp_context": ANYTHING,
     "ssl_ocsp_expected_cert": ANYTHING,
@@ -247,7 +258,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"URL": "redis://h", "PATH": "/x"}, "PATH", "stands beside a URL that names a host"),
     ({"URL": "unix:///x", "HOST": "h"}, "HOST", "means nothing to a unix socket"),
     ({"MIN_IDLE": 9, "MAX_CONNECTIONS": 8}, "MIN_IDLE", "is 9, more than MAX_CONNECTIONS (8)"),
-    ({"SSL_CA_CERTS": "x"}, "SSL_CA_CERTS", "needs TLS"),
+    ({"SSL_CA_CERTS": __file__}, "SSL_CA_CERTS", "needs TLS"),
     ({"PASSWORD": "x", "CREDENTIAL_PROVIDER": provide}, "CREDENTIAL_PROVIDER", "stands beside"),
 ]
 
