@@ -120,12 +120,18 @@ def test_the_end_waits_for_work_that_is_done_soon(pool: ConnectionPool) -> None:
     assert eventually(lambda: closing) == [0]
 
 
-def test_two_who_close_are_both_told(pool: ConnectionPool) -> None:
+def test_two_who_close_are_both_told(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two that close the pool, say a signal handler and ``atexit``, neither waits in vain."""
-    connection = pool.acquire()
+    connection, bell = pool.acquire(), pool.capacity.returned
+    sleep, asleep = bell.sleep, set()
+
+    def noted_sleep(seconds: float) -> None:
+        asleep.add(threading.get_ident())
+        sleep(seconds)
+
+    monkeypatch.setattr(bell, "sleep", noted_sleep)
     closing = [in_background(lambda: pool.close(timeout=30.0)) for _ in range(2)]
-    eventually(lambda: pool.closed)
-    time.sleep(0.05)  # both are to wait
+    eventually(lambda: len(asleep) == 2)
 
     pool.release(connection)
 

