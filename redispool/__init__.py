@@ -12,6 +12,7 @@ from .errors import (
     NotOwned,
     PoolClosed,
     PoolTimeout,
+    ServerUnavailable,
     TooManyWaiting,
 )
 from .factory import PoolFactory
@@ -33,6 +34,7 @@ __all__ = [
     "PoolTimeout",
     "Redis",
     "Scope",
+    "ServerUnavailable",
     "TooManyWaiting",
     "scope",
 ]

@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .gate import Gate
 from .slots import Bell, Place, Slot, SlotQueue, Tally
 
 if TYPE_CHECKING:
@@ -18,11 +19,16 @@ class Capacity:
 
     It knows every slot but owns only the free ones: a slot in use belongs to whoever holds it, and
     comes back through `free`, or through its finalizer.
+
+    Args:
+        size: how many slots there are.
+        gate: says when a free slot may be used to dial.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, gate: Gate) -> None:
         self.size = size
-        self.queue = SlotQueue()
+        self.gate = gate
+        self.queue = SlotQueue(gate)
         self.reference = weakref.ref(self)
         self.shut = threading.Event()
         """Set when the pool is closed: no slot is given out any more."""
@@ -70,6 +76,7 @@ class Capacity:
         connection = slot.held() if slot.held is not None else None
         if connection is not None:
             connection.end()
+        self.gate.leave(slot)
         self.reclaim(slot)
 
     def resize(self, size: int) -> list[PooledConnection]:
@@ -107,6 +114,14 @@ class Capacity:
         held = (slot.held for slot in self.slots())
         found = (reference() for reference in held if reference is not None)
         return [connection for connection in found if connection is not None]
+
+    def hopeless(self, now: float) -> bool:
+        """Whether the server has been away for so long that nobody shall wait for it."""
+        if self.gate.outage is None:
+            return False
+        # 0 where no connection ever came back in order.
+        returns = (connection.last_used for connection in self.connections())
+        return self.gate.hopeless(now, max(returns, default=0.0))
 
     def _take_away_one(self) -> PooledConnection | None:
         """End a permit, else an idle connection's slot, else the next one that comes back."""

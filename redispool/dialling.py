@@ -1,14 +1,15 @@
-"""Dialling: from a free slot to an open connection, with another try where one may help."""
+"""Dialling: from a free slot to an open connection."""
 
 from __future__ import annotations
 
-import time
+import logging
 import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ConnectionError, TimeoutError
 
+from . import policy, wording
 from .capacity import count
 from .connection import PooledConnection
 from .retries import FINAL
@@ -17,36 +18,87 @@ if TYPE_CHECKING:
     from .pool import ConnectionPool
     from .slots import Slot
 
+logger = logging.getLogger("redispool")
 
-def open_connection(pool: ConnectionPool, slot: Slot, deadline: float) -> PooledConnection:
+
+def dial(
+    pool: ConnectionPool, slot: Slot, connect_by: float, wait_until: float
+) -> PooledConnection | None:
     """A connection in the place `slot`, lent to the calling thread.
 
     Args:
-        pool: whose connection it is; its policy says how often and after which pauses to try again.
-        slot: stays the caller's where no connection comes of it.
-        deadline: on the monotonic clock; for all tries together.
+        pool: whose connection it is.
+        slot: admitted by the gate; it is the caller's no more.
+        connect_by: the time that connecting has, on the monotonic clock.
+        wait_until: until when the caller can wait for another try.
+
+    Returns:
+        The connection; None where the dial failed and the caller shall wait for another.
 
     Raises:
         redis.ConnectionError, redis.TimeoutError: the server cannot be reached, or refused.
         PoolClosed: the pool was closed meanwhile.
     """
-    attempt = 0
-    while True:
-        outcome = _try(pool, slot, deadline)
+    started = monotonic()
+    try:
+        outcome = _try(pool, slot, started, connect_by)
         if isinstance(outcome, PooledConnection):
+            _note_success(pool, slot)
             return outcome
-        # Not inside the except block: an interruption there would keep the slot alive in the frames
-        # of the old error.
-        pause = pool.policy.pause(attempt) if may_pass(outcome) else None
-        if pause is None or monotonic() + pause >= deadline:
-            outcome.dialling = True  # type: ignore[attr-defined]  # read by the client's retry
-            raise outcome
-        time.sleep(pause)
-        attempt += 1
+    except BaseException:
+        pool.capacity.abandon(slot)
+        raise
+    # Not inside an except block: an interruption there would keep the frames of the old error.
+    now = monotonic()
+    if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
+        _note_failure(pool, outcome, now)
+    pool.capacity.abandon(slot)  # only now, while the gate is shut
+    if may_pass(outcome) and _worth_waiting(pool, now, wait_until):
+        return None
+    pool.capacity.queue.wake_first()
+    outcome.dialling = True  # type: ignore[attr-defined]  # read by the client's retry
+    raise outcome
 
 
-def _try(pool: ConnectionPool, slot: Slot, deadline: float) -> PooledConnection | Exception:
-    started, batch = monotonic(), pool.fitness.batch
+def may_pass(error: Exception) -> bool:
+    """Whether another try may help: the network's errors may pass, a wrong password does not."""
+    transient = isinstance(error, ConnectionError | TimeoutError | OSError)
+    return transient and not isinstance(error, FINAL)
+
+
+def was_fair(error: Exception, started: float, connect_by: float, now: float) -> bool:
+    """Whether the server had the time to answer, or a caller in a hurry cut it off."""
+    cut_off = isinstance(error, TimeoutError) and now >= connect_by
+    return not cut_off or now - started >= policy.FAIR_TRY
+
+
+def _worth_waiting(pool: ConnectionPool, now: float, wait_until: float) -> bool:
+    capacity = pool.capacity
+    return now + capacity.gate.opens_in(now) < wait_until and not capacity.hopeless(now)
+
+
+def _note_success(pool: ConnectionPool, slot: Slot) -> None:
+    gate, queue = pool.capacity.gate, pool.capacity.queue
+    gate.leave(slot)
+    ended = gate.succeeded()
+    if ended is not None:
+        logger.warning(wording.back_again(pool, ended, monotonic()))
+    if queue.waiters:
+        queue.hand_over()
+
+
+def _note_failure(pool: ConnectionPool, error: Exception, now: float) -> None:
+    begun = pool.capacity.gate.failed(error, now)
+    if begun is not None:
+        logger.warning(wording.gone_away(pool, begun))
+    if pool.capacity.hopeless(now):
+        pool.capacity.queue.wake_all()
+
+
+def _try(
+    pool: ConnectionPool, slot: Slot, started: float, deadline: float
+) -> PooledConnection | Exception:
+    batch = pool.fitness.batch
     try:
         pool.refuse_if_closed()
         connection = pool.make_connection()
@@ -57,6 +109,7 @@ def _try(pool: ConnectionPool, slot: Slot, deadline: float) -> PooledConnection 
     connection.batch = batch
     connection.born = started
     connection.expires_at = pool.policy.expires_at(started)
+    slot.tally.acquired += 1
     slot.tally.created += 1
     slot.tally.create_seconds += monotonic() - started
     return connection
@@ -71,9 +124,3 @@ def _connect(connection: PooledConnection, slot: Slot, now: float, deadline: flo
     except BaseException:
         connection.end()
         raise
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether another try may help: the network's errors may pass, a wrong password does not."""
-    transient = isinstance(error, ConnectionError | TimeoutError | OSError)
-    return transient and not isinstance(error, FINAL)

@@ -11,6 +11,7 @@ __all__ = [
     "NotOwned",
     "PoolClosed",
     "PoolTimeout",
+    "ServerUnavailable",
     "TooManyWaiting",
 ]
 
@@ -57,6 +58,13 @@ class TooManyWaiting(PoolTimeout):
 
 class PoolClosed(Telling, ConnectionError):
     """The pool has been closed; it opens no connection any more."""
+
+
+class ServerUnavailable(Telling, ConnectionError):
+    """The server is away, and the time to wait for it is over; the cause is the last dial's error.
+
+    Nothing was sent. While an outage lasts most callers get this at once, and one at a time dials.
+    """
 
 
 class NotOwned(Telling, ConnectionError):

@@ -15,6 +15,11 @@ TRUSTED_FOR = 0.5
 """Seconds after its last use in which a connection is lent without a look (HikariCP's figure)."""
 PING_WITHIN = 1.0
 """Seconds that the answer to a health check may take."""
+DIAL_FIRST, DIAL_MOST = 0.05, 0.9
+"""Seconds of the first and of the longest pause between two dials of a server that is away. So one
+that is back is found within a second."""
+FAIR_TRY = 0.5
+"""Seconds that a dial must have had before its time-out says something about the server."""
 LIFETIME_JITTER = 0.1
 """Connections that were born together must not be renewed together."""
 
@@ -35,6 +40,7 @@ class Policy:
     max_idle: float
     max_lifetime: float
     retries: int
+    patience: float = 5.0
     backoff_first: float = 0.02
     backoff_most: float = 1.0
 
@@ -47,6 +53,7 @@ class Policy:
             max_idle=options.max_idle or forever,
             max_lifetime=options.max_lifetime or forever,
             retries=0 if options.retry == "never" else options.retries,
+            patience=forever if options.timeout is None else options.timeout,
         )
 
     def expires_at(self, born: float) -> float:
@@ -81,3 +88,21 @@ class Policy:
         if attempt >= self.retries:
             return None
         return random.uniform(0, min(self.backoff_most, self.backoff_first * 2**attempt))
+
+    def pause_before_dial(self, failures: int) -> float:
+        """Seconds before a server is dialled again that failed `failures` times before this one.
+
+        Full jitter, as in `pause`: the processes of a fleet do not come at the same moment.
+        """
+        return random.uniform(0, min(DIAL_MOST, DIAL_FIRST * 2 ** min(failures, 10)))
+
+    def gives_up(self, failures: int, quiet_for: float, *, known: bool) -> bool:
+        """Whether a server that is away is waited for no longer.
+
+        One that was there is waited for as long as for a free connection (``timeout``), which
+        outlasts a restart. One that never was gets its tries alone: a wrong address shall be told
+        at once.
+        """
+        if not known or not self.retries:
+            return failures > self.retries
+        return quiet_for > self.patience

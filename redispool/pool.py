@@ -17,6 +17,7 @@ from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
 from .eviction import Evictor
 from .fitness import Fitness
+from .gate import Gate
 from .options import PoolOptions, check
 from .policy import Policy
 from .settings import DEFAULT
@@ -74,7 +75,7 @@ class ConnectionPool(RedisPyPool):
 
     def _begin(self, size: int) -> None:
         """Start with every place free: at first, and again in a forked child."""
-        self.capacity = Capacity(size)
+        self.capacity = Capacity(size, Gate(self.policy))
         self.fitness = Fitness(self.policy, self.capacity)
         self.counts: Counter[str] = Counter()
         self.evictor = Evictor(self.policy, self.capacity, self.options.min_idle)
@@ -99,12 +100,8 @@ class ConnectionPool(RedisPyPool):
         if isinstance(free, PooledConnection) and self.fitness.fresh(free, now):
             return self._lend(free, now)
         seconds: Any = self.options.timeout if timeout is ... else timeout
-        deadline = FOREVER if seconds is None else now + seconds
         try:
-            if free is None:
-                free = self._wait(now, deadline)
-            # 0 is for the wait: who does not want to wait may still have to connect.
-            return self._ready(free, deadline if seconds else FOREVER)
+            return self._find(free, now, FOREVER if seconds is None else now + seconds)
         except BaseException as error:
             count(self.counts, outcome(error))
             raise
@@ -153,37 +150,53 @@ class ConnectionPool(RedisPyPool):
         connection.lend(now)
         return connection
 
-    def _wait(self, started: float, deadline: float) -> Free:
+    def _find(self, free: Free | None, started: float, deadline: float) -> PooledConnection:
+        """A connection that is checked or new; the caller waits for it where that is needed."""
+        # No time at all is for the wait: who does not want to wait may still have to connect.
+        connect_by = deadline if deadline > started else FOREVER
+        served = False
+        while True:
+            if free is None:
+                free = self._wait(started, deadline, first=served)
+            slot = self._check(free, connect_by) if isinstance(free, PooledConnection) else free
+            if isinstance(slot, PooledConnection):
+                return slot
+            free, served = None, True
+            if slot is not None and (found := dialling.dial(self, slot, connect_by, deadline)):
+                return found
+            slot = None  # it is not ours any more
+
+    def _wait(self, started: float, deadline: float, *, first: bool) -> Free:
         self.refuse_if_closed()
         queue, limit = self.capacity.queue, self.options.max_waiting
-        if limit and len(queue.waiters) >= limit:
+        if limit and len(queue.waiters) >= limit and not first:
             raise wording.too_many_waiting(self)
         leases.report_leaks(self, started)
-        free = queue.wait(deadline, self.capacity.shut, self.capacity.heal)
+        free = queue.wait(deadline, stop=self._in_vain, heal=self.capacity.heal, first=first)
         if free is None:
             self.refuse_if_closed()
-            raise wording.timed_out(self, monotonic() - started)
+            raise wording.nothing_came(self, started, monotonic())
         slot = free if isinstance(free, Slot) else slot_of(free)
-        slot.tally.note_wait(monotonic() - started)
+        if not first:
+            slot.tally.note_wait(monotonic() - started)
         return free
 
-    def _ready(self, free: Free, deadline: float) -> PooledConnection:
-        """A connection that was free, once it is checked; else a new one in its place."""
-        if isinstance(free, PooledConnection):
-            now = monotonic()
-            reason = self.fitness.reason_not_to_lend(free, now, deadline)
-            if not reason:
-                return self._lend(free, now)
-            slot = slot_of(free)
-            self.evictor.end(free, reason)
-            free = slot
-        try:
-            connection = dialling.open_connection(self, free, deadline)
-        except BaseException:
-            self.capacity.abandon(free)
-            raise
-        free.tally.acquired += 1
-        return connection
+    def _in_vain(self, now: float) -> bool:
+        return self.closed or self.capacity.hopeless(now)
+
+    def _check(self, free: PooledConnection, deadline: float) -> PooledConnection | Slot | None:
+        """The connection, lent, where it is well; else its place, where the gate lets it pass."""
+        now = monotonic()
+        reason = self.fitness.reason_not_to_lend(free, now, deadline)
+        if not reason:
+            return self._lend(free, now)
+        slot = slot_of(free)
+        self.evictor.end(free, reason)
+        slot.held = None
+        if self.capacity.gate.admit(slot, monotonic()):
+            return slot
+        self.capacity.free(slot)
+        return None
 
     # The way back
 

@@ -20,7 +20,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from . import commands
-from .errors import EmbeddedServerError, NotOwned, PoolClosed
+from .errors import EmbeddedServerError, NotOwned, PoolClosed, ServerUnavailable
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
@@ -38,6 +38,7 @@ FINAL = (
     MaxConnectionsError,
     NotOwned,
     PoolClosed,
+    ServerUnavailable,
 )
 
 

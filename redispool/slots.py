@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from .capacity import Capacity
     from .connection import PooledConnection
+    from .gate import Gate
 
 LOOK_AGAIN = 0.5
 """Seconds after which a waiter looks for itself. Hand-over wakes it at once; this heals a hand-over
@@ -55,6 +56,12 @@ class Slot:
         self.forgotten = False
         """Whether its connection was dropped without being given back."""
         self.reference = weakref.ref(self)
+
+    @property
+    def dialling(self) -> bool:
+        """Whether this slot is to become a connection: it is no older one, and has none yet."""
+        connection = self.held() if self.held is not None else None
+        return self.place.newest()[0] == self.turn and not (connection and connection.born)
 
     def __del__(self) -> None:
         # Without attributes where an interruption came before the constructor.
@@ -166,9 +173,14 @@ class Waiter(Bell):
 
 
 class SlotQueue:
-    """What is free, and who waits for it."""
+    """What is free, and who waits for it.
 
-    def __init__(self) -> None:
+    Args:
+        gate: says whether a permit may be handed out now.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
         self.idle: deque[PooledConnection] = deque()
         """Open connections; the one used last is at the right end and goes first."""
         self.permits: deque[Slot] = deque()
@@ -180,7 +192,8 @@ class SlotQueue:
 
     def give(self, free: Free) -> None:
         """Hand `free` to the first in the queue, or keep it."""
-        if self.waiters and self._offer(free):
+        # A permit goes to nobody but through the gate.
+        if self.waiters and not isinstance(free, Slot) and self._offer(free):
             return
         self.keep(free)
         if self.waiters:  # somebody queued between the look and the append
@@ -189,6 +202,7 @@ class SlotQueue:
     def keep(self, free: Free) -> None:
         """Put `free` where it belongs."""
         if isinstance(free, Slot):
+            self.gate.leave(free)
             self.permits.append(free)
         else:
             self.idle.append(free)
@@ -203,23 +217,32 @@ class SlotQueue:
                 self.keep(free)
 
     def wait(
-        self, deadline: float, stop: threading.Event, heal: Callable[[], None] = lambda: None
+        self,
+        deadline: float,
+        *,
+        stop: Callable[[float], bool],
+        heal: Callable[[], None] = lambda: None,
+        first: bool = False,
     ) -> Free | None:
-        """Queue until something is handed over; None after `deadline`, or when `stop` is set.
+        """Queue until something is handed over; None after `deadline`, or when `stop` says so.
 
-        Each look for what is free begins with `heal`, which may find what was lost.
+        Args:
+            deadline: on the monotonic clock.
+            stop: given the time; whether waiting makes no sense any more.
+            heal: called before each look for what is free; may find what was lost.
+            first: whether this caller was served already, in vain, and so goes before all others.
         """
         waiter = Waiter()
-        self.waiters.append(waiter)
+        self.waiters.insert(0 if first else len(self.waiters), waiter)
         try:
             heal()
             # Only now: what came free since the last look would otherwise be missed.
             self.hand_over()
-            while not waiter.inbox and not stop.is_set():
-                left = deadline - monotonic()
-                if left <= 0:
+            while not waiter.inbox:
+                now = monotonic()
+                if now >= deadline or stop(now):
                     break
-                waiter.sleep(min(left, LOOK_AGAIN))
+                waiter.sleep(min(deadline - now, self._look_again_in(waiter, now)))
                 if not waiter.inbox:
                     heal()
                     waiter = self._queue_again(waiter)
@@ -227,6 +250,23 @@ class SlotQueue:
             self._leave(waiter, keep=False)
             raise
         return self._leave(waiter, keep=True)
+
+    def wake_all(self) -> None:
+        """Let all who wait see whether that still makes sense."""
+        for waiter in list(self.waiters):
+            waiter.ring()
+
+    def wake_first(self) -> None:
+        """Let whoever comes first now see to the gate."""
+        for waiter in list(self.waiters)[:1]:
+            waiter.ring()
+
+    def _look_again_in(self, waiter: Waiter, now: float) -> float:
+        """The first in the queue looks when the gate opens, the others now and then."""
+        opens_in = self.gate.opens_in(now)
+        if opens_in and self.waiters and self.waiters[0] is waiter:
+            return min(opens_in, LOOK_AGAIN)
+        return LOOK_AGAIN
 
     def _queue_again(self, waiter: Waiter) -> Waiter:
         """Keep the place in the queue, also where a giver took the waiter out and died."""
@@ -251,6 +291,8 @@ class SlotQueue:
             except ValueError:
                 pass  # a giver was faster
         free = waiter.claim()
+        if free is None and self.gate.outage is not None:
+            self.wake_first()
         if keep or free is None:
             return free
         self.give(free)
@@ -260,11 +302,18 @@ class SlotQueue:
         try:
             return self.idle.pop()
         except IndexError:
-            pass
-        try:
-            return self.permits.pop()
-        except IndexError:
-            return None
+            return self._pop_permit() if self.permits else None
+
+    def _pop_permit(self) -> Slot | None:
+        while self.gate.has_room(now := monotonic()):
+            try:
+                slot = self.permits.pop()
+            except IndexError:
+                return None
+            if self.gate.admit(slot, now):
+                return slot
+            self.permits.append(slot)  # others came first; one of them may have ended meanwhile
+        return None
 
     def _offer(self, free: Free) -> bool:
         while True:

@@ -6,10 +6,13 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
+
 from . import leases
-from .errors import PoolTimeout, TooManyWaiting
+from .errors import PoolTimeout, ServerUnavailable, TooManyWaiting
 
 if TYPE_CHECKING:
+    from .gate import Outage
     from .pool import ConnectionPool
 
 FORKED = (
@@ -21,6 +24,41 @@ def timed_out(pool: ConnectionPool, waited: float) -> PoolTimeout:
     """The error of a caller who waited in vain for `waited` seconds."""
     start = f"pool {pool.alias!r}: no connection came free within {waited:.2f} s"
     return _exhausted(PoolTimeout, pool, start, waited)
+
+
+def nothing_came(pool: ConnectionPool, started: float, now: float) -> RedisError:
+    """The error of a caller who waited since `started` in vain, for a connection or the server."""
+    outage = pool.capacity.gate.outage
+    if outage is None:
+        return timed_out(pool, now - started)
+    to_blame = pool.capacity.queue.permits or pool.capacity.hopeless(now)
+    error = unavailable(pool, outage, now) if to_blame else timed_out(pool, now - started)
+    error.__cause__ = outage.error
+    return error
+
+
+def unavailable(pool: ConnectionPool, outage: Outage, now: float) -> ServerUnavailable:
+    """The error of a caller who is told at once that the server is away."""
+    return ServerUnavailable(
+        f"pool {pool.alias!r}: the server {pool.options.server} has been away for "
+        f"{now - outage.since:.1f} s, failed dials: {outage.failures}, the last: {outage.error}"
+    )
+
+
+def gone_away(pool: ConnectionPool, outage: Outage) -> str:
+    """What the log says at the beginning of an outage."""
+    return (
+        f"pool {pool.alias!r}: the server {pool.options.server} cannot be reached: {outage.error} "
+        "One caller at a time tries again; the next line on it follows when it is back"
+    )
+
+
+def back_again(pool: ConnectionPool, outage: Outage, now: float) -> str:
+    """What the log says at the end of an outage."""
+    return (
+        f"pool {pool.alias!r}: the server {pool.options.server} is back after "
+        f"{now - outage.since:.1f} s (failed dials: {outage.failures})"
+    )
 
 
 def too_many_waiting(pool: ConnectionPool) -> PoolTimeout:

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from redispool import PoolOptions
 from redispool.capacity import Capacity, count
+from redispool.gate import Gate
+from redispool.policy import Policy
 from redispool.slots import Bell, Slot, Tally
 from tests.support import run_threads
 
@@ -19,8 +22,13 @@ from tests.support import run_threads
 class Line:
     """Stands for an idle connection."""
 
+    born, last_used = 1.0, 0.0
+
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
+
+
+POLICY = Policy.of(PoolOptions())
 
 
 @pytest.fixture
@@ -69,15 +77,15 @@ def drain(capacity: Capacity) -> list[Any]:
 
 def test_there_are_exactly_as_many_slots_as_asked_for() -> None:
     """A new capacity of n hands out n slots, and not one more."""
-    capacity = Capacity(3)
+    capacity = Capacity(3, Gate(POLICY, at_once=9))
 
     assert len(drain(capacity)) == 3
-    assert len(Capacity(3).slots()) == 3
+    assert len(Capacity(3, Gate(POLICY, at_once=9)).slots()) == 3
 
 
 def test_a_freed_slot_can_be_taken_again() -> None:
     """`free` makes a permit of the slot, which says no more that a connection is in it."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     line = open_line(capacity)
 
     capacity.free(line.slot)
@@ -89,7 +97,7 @@ def test_a_freed_slot_can_be_taken_again() -> None:
 @pytest.mark.usefixtures("no_gc")
 def test_a_dropped_slot_comes_back_at_once() -> None:
     """Whoever loses a slot loses no capacity: its finalizer puts another in its place."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     for _ in range(5):
         drain(capacity)  # dropped at once
 
@@ -100,7 +108,7 @@ def test_a_finalizer_that_was_interrupted_is_made_good(
     monkeypatch: pytest.MonkeyPatch, interrupted_finalizer: None
 ) -> None:
     """A slot whose finalizer was cut off by a signal is replaced at the next look, and once."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     lost = [take(capacity)]
 
     with monkeypatch.context() as patched:
@@ -116,7 +124,7 @@ def test_who_waits_looks_for_what_was_lost(
     monkeypatch: pytest.MonkeyPatch, interrupted_finalizer: None
 ) -> None:
     """A caller gets the place that an interrupted finalizer lost, before it queued or since."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     lost = [take(capacity)]
 
     def lose() -> None:
@@ -134,12 +142,14 @@ def test_who_waits_looks_for_what_was_lost(
 
 def wait(capacity: Capacity, seconds: float) -> Any:
     """Queue for so long, as the pool does."""
-    return capacity.queue.wait(monotonic() + seconds, capacity.shut, capacity.heal)
+    return capacity.queue.wait(
+        monotonic() + seconds, stop=lambda now: capacity.shut.is_set(), heal=capacity.heal
+    )
 
 
 def test_a_place_has_one_slot_at_a_time() -> None:
     """However often a dropped slot is replaced, by its finalizer and by others, one comes of it."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     dropped = [take(capacity)]
 
     run_threads(8, lambda _: capacity.reclaim(dropped[0]))
@@ -150,7 +160,7 @@ def test_a_place_has_one_slot_at_a_time() -> None:
 
 def test_the_figures_of_a_dropped_slot_stay() -> None:
     """The slot that takes the place of a dropped one goes on counting where that stopped."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     take(capacity).tally.acquired = 7
 
     take(capacity).tally.acquired += 1
@@ -161,7 +171,7 @@ def test_the_figures_of_a_dropped_slot_stay() -> None:
 @pytest.mark.usefixtures("no_gc")
 def test_forgotten_connections_are_counted() -> None:
     """Only a slot whose connection was lent and forgotten counts as reclaimed."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     forgotten, dropped = take(capacity), take(capacity)
     forgotten.forgotten = True
     del forgotten, dropped
@@ -172,17 +182,17 @@ def test_forgotten_connections_are_counted() -> None:
 
 def test_a_dropped_slot_goes_to_who_waits() -> None:
     """The finalizer serves the queue, like any return."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     lost = [take(capacity)]
     threading.Timer(0.05, lost.clear).start()
 
-    assert isinstance(capacity.queue.wait(monotonic() + 10, capacity.shut), Slot)
+    assert isinstance(wait(capacity, 10), Slot)
 
 
 @pytest.mark.usefixtures("no_gc")
 def test_the_finalizer_takes_no_lock() -> None:
     """A slot may be dropped in the midst of a resize, by the same thread: nothing dead-locks."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     slot = [take(capacity)]
 
     with capacity._resizing:
@@ -194,14 +204,14 @@ def test_the_finalizer_takes_no_lock() -> None:
 @pytest.mark.usefixtures("no_gc")
 def test_a_slot_may_outlive_its_capacity() -> None:
     """A slot whose pool is gone goes quietly."""
-    slot = take(Capacity(1))
+    slot = take(Capacity(1, Gate(POLICY, at_once=9)))
 
     assert slot.capacity() is None
 
 
 def test_the_slots_of_others_are_not_taken() -> None:
     """A slot of another capacity, such as a forked child's parent's, adds nothing to this one."""
-    ours, theirs = Capacity(1), Capacity(1)
+    ours, theirs = Capacity(1, Gate(POLICY, at_once=9)), Capacity(1, Gate(POLICY, at_once=9))
 
     ours.free(take(theirs))
 
@@ -210,19 +220,19 @@ def test_the_slots_of_others_are_not_taken() -> None:
 
 def test_growing_makes_slots_at_once() -> None:
     """`resize` to more lets waiting callers go ahead without a return."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     _held = take(capacity)
     timer = threading.Timer(0.05, capacity.resize, [2])
     timer.start()
 
-    assert capacity.queue.wait(monotonic() + 10, capacity.shut)
+    assert wait(capacity, 10)
     timer.join()
     assert capacity.size == 2
 
 
 def test_shrinking_takes_permits_then_idle_connections_then_what_comes_back() -> None:
     """`resize` to less ends what costs least first, and spares what is in use until it returns."""
-    capacity = Capacity(4)
+    capacity = Capacity(4, Gate(POLICY, at_once=9))
     in_use, idle = open_line(capacity), open_line(capacity)
     capacity.queue.give(idle)  # type: ignore[arg-type]
 
@@ -239,7 +249,7 @@ def test_shrinking_takes_permits_then_idle_connections_then_what_comes_back() ->
 
 def test_what_is_too_many_ends_when_it_comes_back() -> None:
     """Two in use of a capacity of one: the first to come back ends, the second stays."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     first, second = take(capacity), take(capacity)
 
     capacity.resize(1)
@@ -255,7 +265,7 @@ def test_what_is_too_many_ends_when_it_comes_back() -> None:
 @pytest.mark.usefixtures("no_gc")
 def test_what_is_too_many_ends_when_it_is_dropped() -> None:
     """A slot that is one too many does not come back through its finalizer either."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     dropped, _held = take(capacity), take(capacity)
     capacity.resize(1)
 
@@ -267,7 +277,7 @@ def test_what_is_too_many_ends_when_it_is_dropped() -> None:
 
 def test_growing_again_forgives_what_is_too_many() -> None:
     """Shrinking and growing again while all is in use changes nothing."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     held = drain(capacity)
     capacity.resize(1)
     capacity.resize(2)
@@ -280,13 +290,13 @@ def test_growing_again_forgives_what_is_too_many() -> None:
 
 def test_resizing_under_use_ends_at_the_last_size() -> None:
     """Whatever eight threads take and give meanwhile, the last size holds in the end."""
-    capacity = Capacity(4)
+    capacity = Capacity(4, Gate(POLICY, at_once=9))
 
     def work(number: int) -> None:
         for turn in range(300):
             if number == 0:
                 capacity.resize(1 + turn % 7)
-            elif slot := capacity.queue.wait(monotonic() + 0.5, capacity.shut):
+            elif slot := wait(capacity, 0.5):
                 assert isinstance(slot, Slot)
                 capacity.free(slot)
 
@@ -299,7 +309,7 @@ def test_resizing_under_use_ends_at_the_last_size() -> None:
 
 def test_nothing_is_kept_after_the_end() -> None:
     """Once shut, a slot that comes back ends, and `returned` tells who waits for that."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     freed, dropped = take(capacity), take(capacity)
     capacity.shut.set()
 
@@ -313,7 +323,7 @@ def test_nothing_is_kept_after_the_end() -> None:
 
 def test_a_slot_that_comes_back_at_the_very_end_is_not_kept() -> None:
     """Where `shut` is set between the look at it and the return, the slot ends all the same."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     slot = take(capacity)
     give = capacity.queue.give
 
@@ -332,7 +342,7 @@ def test_a_slot_that_comes_back_at_the_very_end_is_not_kept() -> None:
 
 def test_the_figures_of_ended_slots_stay() -> None:
     """What was counted in a place that a smaller pool has no more is still in the sum."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     slot = take(capacity)
     slot.tally.acquired = 3
     capacity.resize(1)
@@ -367,7 +377,7 @@ def test_a_tally_knows_the_sum_and_the_longest_wait() -> None:
 
 def test_resizing_often_costs_no_memory_and_no_figures() -> None:
     """The figures of places that ended are kept as one sum."""
-    capacity = Capacity(2)
+    capacity = Capacity(2, Gate(POLICY, at_once=9))
     for turn in range(50):
         capacity.queue.permits[0].tally.acquired += 1
         capacity.resize(1 + turn % 2)

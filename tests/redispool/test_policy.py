@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from redispool import PoolOptions
@@ -99,3 +101,20 @@ def test_the_tries_come_to_an_end() -> None:
 def test_how_often_idle_connections_are_swept(max_idle: float, expected: float) -> None:
     """Ten times within ``max_idle``, but neither all the time nor hardly ever."""
     assert Policy(30.0, max_idle, 3600.0, retries=3).sweep_interval() == expected
+
+
+def test_dials_of_a_server_that_is_away_are_spread() -> None:
+    """A fleet that lost its server at one moment does not come back at one moment either."""
+    drawn = [POLICY.pause_before_dial(20) for _ in range(5000)]
+    buckets = Counter(int(pause / 0.05) for pause in drawn)
+
+    assert max(buckets.values()) < 0.1 * len(drawn)
+    assert max(drawn) < 0.9
+
+
+def test_the_first_pause_before_a_dial_is_short() -> None:
+    """A blip costs little: the pauses begin at 50 ms and double."""
+    for failures in range(4):
+        most = 0.05 * 2**failures
+        drawn = [POLICY.pause_before_dial(failures) for _ in range(300)]
+        assert 0.8 * most < max(drawn) <= most

@@ -497,6 +497,7 @@ def test_an_error_that_is_kept_keeps_no_place(make_pool: MakePool, server: Valke
     with pytest.raises(redis.ConnectionError) as kept:
         pool.acquire()
     pool._connection_kwargs["port"] = server.port
+    eventually(lambda: pool.capacity.gate.has_room(time.monotonic()))
 
     with pytest.warns(ResourceWarning):
         pool.acquire()

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
 import pytest
 
-from redispool import slots
+from redispool import PoolOptions, slots
 from redispool.capacity import Capacity
+from redispool.gate import Gate
+from redispool.policy import Policy
 from redispool.slots import SlotQueue, Waiter
 from tests.support import eventually, run_threads
 
@@ -22,7 +24,15 @@ class Line:
 @pytest.fixture
 def queue() -> SlotQueue:
     """A queue with nothing free."""
-    return SlotQueue()
+    return SlotQueue(Gate(POLICY, at_once=9))
+
+
+POLICY = Policy.of(PoolOptions())
+
+
+def told(stop: threading.Event) -> Callable[[float], bool]:
+    """What a waiter asks whether it shall stop."""
+    return lambda now: stop.is_set()
 
 
 @pytest.fixture
@@ -38,7 +48,7 @@ class Queued:
         self.got: list[Any] = []
         before = len(queue.waiters)
         self._thread = threading.Thread(
-            target=lambda: self.got.append(queue.wait(deadline, stop)), daemon=True
+            target=lambda: self.got.append(queue.wait(deadline, stop=told(stop))), daemon=True
         )
         self._thread.start()
         eventually(lambda: len(queue.waiters) > before or self.got)
@@ -59,7 +69,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_connection_used_last_goes_first(queue: SlotQueue) -> None:
     """Idle connections go before permits, and of them the one that was given back last."""
-    capacity = Capacity(1)
+    capacity = Capacity(1, Gate(POLICY, at_once=9))
     permit = capacity.queue.permits.pop()
     older, newer = Line(), Line()
     for free in (permit, older, newer):
@@ -98,7 +108,7 @@ def test_what_came_free_before_the_caller_queued_is_found(
     line = Line()
     queue.keep(line)
 
-    assert queue.wait(monotonic(), stop) is line
+    assert queue.wait(monotonic(), stop=told(stop)) is line
 
 
 def test_who_queued_before_it_came_free_is_found(
@@ -149,7 +159,7 @@ def test_a_gift_for_who_has_just_gone_is_taken_back() -> None:
 
 def test_a_timed_out_waiter_leaves_nothing_behind(queue: SlotQueue, stop: threading.Event) -> None:
     """A caller who gave up is out of the queue; the next return goes to somebody who lives."""
-    assert queue.wait(monotonic() + 0.01, stop) is None
+    assert queue.wait(monotonic() + 0.01, stop=told(stop)) is None
 
     assert not queue.waiters
     line = Line()
@@ -167,7 +177,7 @@ def test_a_waiter_that_times_out_never_swallows_a_connection(
 
         def wait_or_give(number: int, deadline: float = deadline) -> Any:
             if number == 0:
-                return queue.wait(deadline, stop)
+                return queue.wait(deadline, stop=told(stop))
             while monotonic() < deadline:
                 pass
             return queue.give(line)
@@ -195,7 +205,7 @@ def test_an_interrupted_waiter_leaves_the_queue(
     monkeypatch.setattr(Waiter, "sleep", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        queue.wait(FOREVER, stop)
+        queue.wait(FOREVER, stop=told(stop))
 
     assert not queue.waiters
 
@@ -214,7 +224,7 @@ def test_what_an_interrupted_waiter_was_given_goes_on(
     monkeypatch.setattr(Waiter, "sleep", given_and_interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        queue.wait(FOREVER, stop)
+        queue.wait(FOREVER, stop=told(stop))
 
     assert queue.take() is line
 
@@ -242,7 +252,7 @@ def test_a_waiter_never_gives_up_early(
     first = Met(queue, line)
     monkeypatch.setattr(slots, "Waiter", iter([first, Waiter(), Waiter()]).__next__)
 
-    assert queue.wait(monotonic() + 10, stop) is line
+    assert queue.wait(monotonic() + 10, stop=told(stop)) is line
 
 
 class Met(Waiter):
