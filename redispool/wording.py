@@ -48,8 +48,8 @@ def unavailable(pool: ConnectionPool, outage: Outage, now: float) -> ServerUnava
 def gone_away(pool: ConnectionPool, outage: Outage) -> str:
     """What the log says at the beginning of an outage."""
     return (
-        f"pool {pool.alias!r}: the server {pool.options.server} cannot be reached: {outage.error} "
-        "One caller at a time tries again; the next line on it follows when it is back"
+        f"pool {pool.alias!r}: the server {pool.options.server} cannot be reached ({outage.error}); "
+        "one caller at a time tries again, and the log says when it is back"
     )
 
 
