@@ -21,6 +21,7 @@ CLOSE_REASONS = (
     "idle",
     "lifetime",
     "pool_closed",
+    "read_only",
     "resized",
 )
 

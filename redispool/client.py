@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Self
 
 import redis
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
 
 from . import commands, retries, scopes
 from .holders import Pipeline, PubSub
@@ -148,7 +148,7 @@ class Redis(redis.Redis):
             try:
                 # redis-py takes some options out of the dict while it parses the reply.
                 return super(Redis, client)._execute_command(*args, **options)
-            except (ConnectionError, TimeoutError) as error:
+            except (ConnectionError, TimeoutError, ReadOnlyError) as error:
                 pause, deadline = self._next_try(error, args, attempt, started)
                 if pause is None:
                     raise
@@ -162,7 +162,7 @@ class Redis(redis.Redis):
         """Seconds before the command is sent again, or None; and until when it must be done."""
         mode, pool = self._retry_mode(), self.connection_pool
         if retries.may_repeat(error, args, mode):
-            pause = pool.policy.pause(attempt)
+            pause = pool.policy.pause(attempt, loading=isinstance(error, BusyLoadingError))
             deadline = started + retries.seconds_for_all(pool.options)
             if pause is not None and monotonic() + pause < deadline:
                 return pause, deadline

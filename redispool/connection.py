@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from redis import connection as base
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 from redis.utils import str_if_bytes
 
 from . import commands
@@ -192,8 +192,10 @@ class PooledConnection(base.AbstractConnection):
             self._wait_for_messages()
         try:
             response = super().read_response(*args, **kwargs)
-        except ResponseError:
+        except ResponseError as error:
             self._replied()
+            if isinstance(error, ReadOnlyError):
+                self.ledger.demoted = True
             raise
         self._replied()
         return response

@@ -7,7 +7,7 @@ import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
 from . import policy, wording
 from .capacity import count
@@ -56,6 +56,8 @@ def dial(
     if may_pass(outcome) and _worth_waiting(pool, now, wait_until):
         return None
     pool.capacity.queue.wake_first()
+    if isinstance(outcome, AuthenticationError):
+        wording.name_the_setting(pool, outcome)
     outcome.dialling = True  # type: ignore[attr-defined]  # read by the client's retry
     raise outcome
 

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .capacity import Capacity, count
-from .policy import PING_WITHIN, Check, Policy
+from .policy import PING_WITHIN, RENEWED_FOR, Check, Policy
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
@@ -64,11 +64,21 @@ class Fitness:
             return "dead_in_use"
         if not connection.ledger.clean:
             return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
+        if connection.ledger.demoted:
+            return "read_only"
         if connection.batch is not self.batch:
             return "pool_closed" if self._capacity.shut.is_set() else "drained"
         if now >= connection.expires_at:
             return "lifetime"
         return "resized" if self._capacity.over_size else None
+
+    def tells_of_a_failover(self, connection: PooledConnection, now: float) -> bool:
+        """Whether all connections are to be renewed, because a replica answered this one.
+
+        One that was dialled a moment ago says only that the name still leads to a replica.
+        """
+        demoted = connection.ledger.demoted and connection.batch is self.batch
+        return demoted and now - connection.born >= RENEWED_FOR
 
     def _is_well(self, connection: PooledConnection, wanted: Check, left: float) -> bool:
         count(self.checks, wanted.value)

@@ -19,7 +19,7 @@ _PLAIN_LIMIT = 2000
 class Ledger:
     """Books kept by the only holder of a connection; the pool judges them when it comes back."""
 
-    __slots__ = ("multi", "owed", "stained", "watch")
+    __slots__ = ("demoted", "multi", "owed", "stained", "watch")
 
     def __init__(self) -> None:
         self.reset()
@@ -30,6 +30,8 @@ class Ledger:
         self.multi = False
         self.watch = False
         self.stained = False
+        self.demoted = False
+        """Whether the server refused a write: it is a replica, since a failover perhaps."""
 
     def sent(self, batch: Iterable[Sequence[Any]]) -> None:
         """Book the commands of `batch`; to be called before their first byte goes out."""

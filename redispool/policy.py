@@ -20,6 +20,8 @@ DIAL_FIRST, DIAL_MOST = 0.05, 0.9
 that is back is found within a second."""
 FAIR_TRY = 0.5
 """Seconds that a dial must have had before its time-out says something about the server."""
+RENEWED_FOR = 1.0
+"""Seconds in which a new connection that meets a read-only server is no news of a failover."""
 LIFETIME_JITTER = 0.1
 """Connections that were born together must not be renewed together."""
 
@@ -80,11 +82,15 @@ class Policy:
         """How often a return looks for connections that are idle for too long."""
         return min(max(self.max_idle / 10, 0.05), 30.0)
 
-    def pause(self, attempt: int) -> float | None:
+    def pause(self, attempt: int, *, loading: bool = False) -> float | None:
         """Seconds between attempt number `attempt` (from 0) and the next; None where none follows.
+
+        A server that is `loading` its data is waited for like one that is away.
 
         Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
+        if loading and self.retries:
+            return self.pause_before_dial(attempt)
         if attempt >= self.retries:
             return None
         return random.uniform(0, min(self.backoff_most, self.backoff_first * 2**attempt))

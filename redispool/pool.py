@@ -123,8 +123,11 @@ class ConnectionPool(RedisPyPool):
             leases.report_return(self, lease, now)
         reason = self.fitness.reason_not_to_keep(connection, now)
         if reason:
+            renew = self.fitness.tells_of_a_failover(connection, now)
             self.evictor.end(connection, reason)
             self.capacity.free(slot)
+            if renew:
+                self.recycle()
             return
         connection.last_used = now
         self.capacity.queue.give(connection)

@@ -16,6 +16,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     MaxConnectionsError,
+    ReadOnlyError,
 )
 from redis.retry import Retry
 
@@ -60,8 +61,8 @@ def may_repeat(error: Exception, args: Sequence[Any], mode: str) -> bool:
 
 
 def was_unsent(error: Exception) -> bool:
-    """Whether no server can have run the command: it never left whole, or came while one loads."""
-    refused = isinstance(error, (*FINAL, BusyLoadingError))
+    """Whether no server can have run the command: it never left whole, or was refused."""
+    refused = isinstance(error, (*FINAL, BusyLoadingError, ReadOnlyError))
     return refused or getattr(error, "unsent", False) or was_dialling(error)
 
 

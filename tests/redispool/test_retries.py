@@ -146,14 +146,14 @@ def test_what_a_loading_server_refused_is_sent_again(
 def test_a_server_that_goes_on_loading(
     make_client: Callable[..., Redis], scripted: ScriptedServer
 ) -> None:
-    """In the end the caller gets the server's own words, not a talk of writes that may have run."""
+    """When its time is over the caller gets the server's words, no talk of writes that may have run."""
     scripted.always("INCRBY", b"-LOADING Redis is loading the dataset in memory\r\n")
 
     with pytest.raises(redis.BusyLoadingError) as caught:
-        make_client(retries=2).incr("n")
+        make_client(timeout=0.5, socket_timeout=0.5).incr("n")
 
     assert "may have executed" not in str(caught.value)
-    assert scripted.received["INCRBY"] == 3
+    assert scripted.received["INCRBY"] >= 2
 
 
 def test_a_blocking_command_is_not_sent_again(
