@@ -28,6 +28,7 @@ class Fitness:
         """What a connection has to carry to be kept; replaced when all are to be renewed."""
         self.checks: Counter[str] = Counter()
         self._suspect_since = 0.0
+        """When a connection was last found dead; all that were idle then are looked at."""
 
     def renew_all(self) -> None:
         """From now on no connection opened until now is kept."""
@@ -61,6 +62,7 @@ class Fitness:
     def reason_not_to_keep(self, connection: PooledConnection, now: float) -> str | None:
         """Why a connection that was given back is to be closed; None where it may be kept."""
         if not connection.is_open:
+            self._suspect_since = now
             return "dead_in_use"
         if not connection.ledger.clean:
             return "dirty_pending" if connection.ledger.owed else "dirty_tainted"

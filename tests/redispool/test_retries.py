@@ -146,7 +146,7 @@ def test_what_a_loading_server_refused_is_sent_again(
 def test_a_server_that_goes_on_loading(
     make_client: Callable[..., Redis], scripted: ScriptedServer
 ) -> None:
-    """When its time is over the caller gets the server's words, no talk of writes that may have run."""
+    """When its time is over the caller gets the server's own words, no talk of lost writes."""
     scripted.always("INCRBY", b"-LOADING Redis is loading the dataset in memory\r\n")
 
     with pytest.raises(redis.BusyLoadingError) as caught:
