@@ -20,6 +20,7 @@ BOUND = 2
         pytest.param(
             ["--workers", "2", "--worker-class", "gthread", "--threads", "8"], id="gthread"
         ),
+        pytest.param(["--workers", "2", "--worker-class", "gevent"], id="gevent"),
     ]
 )
 def web(request: pytest.FixtureRequest, flushed: Valkey, tmp_path: Path) -> Iterator[WebServer]:

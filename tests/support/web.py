@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -85,6 +85,14 @@ class WebServer:
             response.close()
             connection.close()
 
+    def terminate(self) -> None:
+        """Ask it to end, as whoever manages processes does."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, within: float = 20.0) -> int:
+        """Wait for its end, for `within` seconds at most; give its exit code."""
+        return self._process.wait(within)
+
     def complaints(self) -> list[str]:
         """The lines of the log that no healthy server writes."""
         lines = self.log.read_text(encoding="utf-8").splitlines()
@@ -99,9 +107,9 @@ class WebServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
-            self._process.wait(20)
+            self.wait()
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -155,9 +163,14 @@ def connections_of(server: Valkey) -> Counter[int]:
     return Counter(int(row["name"].rpartition(":")[2]) for row in server.clients())
 
 
-def keyed_load(web: WebServer, path: str, *, requests: int, at_once: int = 16) -> None:
-    """Ask for many keys, several at a time; each answer must be the value of its own key."""
+def load(web: WebServer, paths: Iterable[str], *, at_once: int = 16) -> list[str]:
+    """Ask for all `paths`, several at a time; gives the answers in their order."""
     with ThreadPoolExecutor(at_once) as threads:
-        answers = list(threads.map(web.get, (f"{path}/{n}" for n in range(requests))))
+        return list(threads.map(web.get, paths))
+
+
+def keyed_load(web: WebServer, path: str, *, requests: int) -> None:
+    """Ask for many keys; each answer must be the value of its own key."""
+    answers = load(web, (f"{path}/{n}" for n in range(requests)))
     wrong = {n: text for n, text in enumerate(answers) if text != f"value of {n}"}
     assert not wrong
