@@ -22,8 +22,13 @@ def register(forkable: Forkable) -> None:
     _forkables.add(forkable)
 
 
+def registered() -> list[Forkable]:
+    """What was registered and still exists: among others, all pools of the process."""
+    return list(_forkables)
+
+
 def _after_fork_in_child() -> None:
-    for forkable in list(_forkables):
+    for forkable in registered():
         forkable.after_fork_in_child()
 
 

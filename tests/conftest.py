@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
 from redispool import ConnectionPool, PoolFactory
+from redispool.testing import assert_all_returned
 
 from .support import ScriptedServer, Valkey, eventually
 
@@ -24,13 +22,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def server() -> Iterator[Valkey]:
     """One Valkey for all tests; ask for `flushed` to find it empty."""
-    # Not pytest's tmp_path: the path of a unix socket has room for a hundred bytes only.
-    directory = Path(tempfile.mkdtemp(prefix="redispool-"))
-    valkey = Valkey(directory)
-    valkey.start()
-    yield valkey
-    valkey.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with Valkey() as valkey:
+        yield valkey
 
 
 @pytest.fixture
@@ -44,12 +37,8 @@ def flushed(server: Valkey) -> Valkey:
 @pytest.fixture
 def own_server() -> Iterator[Valkey]:
     """A server for one test alone, which may stop and start it."""
-    directory = Path(tempfile.mkdtemp(prefix="redispool-"))
-    valkey = Valkey(directory)
-    valkey.start()
-    yield valkey
-    valkey.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with Valkey() as valkey:
+        yield valkey
 
 
 @pytest.fixture
@@ -109,9 +98,11 @@ def factory(make_factory: MakeFactory) -> PoolFactory:
 
 def see_off(pools: list[ConnectionPool], server: Valkey) -> None:
     """Close `pools`, and check that nothing of them is left."""
-    # The time is for threads of a test that are about to give their connection back.
-    cut = {pool.alias: pool.close(2.0) for pool in pools}
+    try:
+        # The time is for threads of a test that are about to give their connection back.
+        assert_all_returned(*pools, within=2.0)
+    finally:
+        cut = {pool.alias: pool.close(2.0) for pool in pools}
     assert not any(cut.values()), f"connections that nobody gave back: {cut}"
-    aliases = {pool.alias for pool in pools}
-    if aliases:
-        eventually(lambda: not server.clients(*aliases))
+    if pools:
+        eventually(lambda: not server.clients(*cut))

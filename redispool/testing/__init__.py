@@ -1,7 +1,28 @@
-"""What tests of an application with Redis need, and its framework does not bring."""
+"""For the tests of an application: a real server, faults, and an eye on what is not given back.
+
+The pytest plugin beside it makes fixtures of these. redispool itself imports nothing of it.
+"""
 
 from __future__ import annotations
 
+from .patience import eventually
 from .proxy import FaultProxy
+from .returns import all_pools, assert_all_returned
+from .scripted import BLACK_HOLE, DROP, HANG, RESET, Answer, ScriptedServer
+from .server import RunningServer, Server, free_port
 
-__all__ = ["FaultProxy"]
+__all__ = [
+    "BLACK_HOLE",
+    "DROP",
+    "HANG",
+    "RESET",
+    "Answer",
+    "FaultProxy",
+    "RunningServer",
+    "ScriptedServer",
+    "Server",
+    "all_pools",
+    "assert_all_returned",
+    "eventually",
+    "free_port",
+]

@@ -145,5 +145,10 @@ def hang_up(side: socket.socket) -> None:
 
 def reset(side: socket.socket) -> None:
     """Close with RST."""
-    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(side)
     side.close()
+
+
+def reset_at_close(side: socket.socket) -> None:
+    """Have the kernel send RST when `side` is closed."""
+    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from .clock import Clock
 from .forks import in_child
 from .patience import eventually, run_threads
-from .scripted import DROP, HANG, RESET, ScriptedServer
+from .scripted import BLACK_HOLE, DROP, HANG, RESET, ScriptedServer
 from .valkey import Valkey
 
 __all__ = [
+    "BLACK_HOLE",
     "DROP",
     "HANG",
     "RESET",

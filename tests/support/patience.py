@@ -7,16 +7,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from redispool.testing import eventually
+
+__all__ = ["eventually", "run_threads"]
+
 _T = TypeVar("_T")
-
-
-def eventually(condition: Callable[[], _T], within: float = 10.0) -> _T:
-    """Give the first true value of `condition`; fail where none comes `within` so many seconds."""
-    deadline = time.monotonic() + within
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"did not come true within {within} s"
-        time.sleep(0.002)
-    return value
 
 
 def run_threads(count: int, work: Callable[[int], _T], within: float = 60.0) -> list[_T]:
