@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -77,16 +78,14 @@ def report_leaks(pool: ConnectionPool, now: float) -> None:
     for lease in suspects(pool, now):
         if not lease.reported:
             lease.reported = True
-            logger.warning(
-                "pool %r: a connection is %s; is it given back?", pool.alias, lease.describe(now)
-            )
+            _warn("pool %r: a connection is %s; is it given back?", pool.alias, lease.describe(now))
 
 
 def report_return(pool: ConnectionPool, lease: Lease, now: float) -> None:
     """Log the return of what was held for too long."""
     limit = pool.options.leak_threshold
     if limit is not None and now - lease.since >= limit:
-        logger.warning(
+        _warn(
             "pool %r: a connection was returned after %.1f s; it had been taken at %s",
             pool.alias,
             now - lease.since,
@@ -111,6 +110,14 @@ def thread_name(ident: int) -> str:
         if thread.ident == ident:
             return thread.name
     return f"{ident} (ended)"
+
+
+def _warn(message: str, *args: object) -> None:
+    """Tell the log; its filters are the application's, and may raise."""
+    try:
+        logger.warning(message, *args, stacklevel=3)
+    except Exception:  # of those who take a connection or give it back none is to blame
+        traceback.print_exc()
 
 
 def _outside(frame: FrameType | None) -> str:

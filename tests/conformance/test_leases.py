@@ -1,0 +1,369 @@
+"""Section E of the conformance list: what comes back late, in a finalizer, or never."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import sys
+import threading
+import tracemalloc
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis
+
+import redispool
+from redispool import ConnectionPool, NotOwned, PoolTimeout, slots
+from redispool.connection import PooledConnection
+from tests.conftest import MakePool
+from tests.support import Clock, Valkey, eventually, run_threads
+from tests.support.callers import ask, in_background
+from tests.support.scale import scale
+
+
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    """Only reference counts free what nobody holds."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the logger ``redispool`` was told."""
+    return [record.getMessage() for record in caplog.records if record.name == "redispool"]
+
+
+# Never given back
+
+
+@pytest.mark.usefixtures("no_gc")
+def test_forgotten_lease(
+    make_pool: MakePool, server: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropping the last reference frees the place, serves the queue, closes the line, and warns."""
+    monkeypatch.setattr(slots, "LOOK_AGAIN", 60.0)
+    pool = make_pool(max_connections=1)
+    forgotten = [pool.acquire()]
+    waiting = in_background(pool.acquire)
+    eventually(lambda: pool.stats().waiting)
+
+    with pytest.warns(ResourceWarning, match="never given back") as warned:
+        forgotten.clear()
+
+    assert len(warned) == 1
+    pool.release(eventually(lambda: waiting)[0])
+    assert pool.stats().reclaimed_total == 1
+    assert len(server.clients(pool.alias)) == 1
+
+
+def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
+    """A lease in a reference cycle is back after the next collection."""
+    pool = make_pool(max_connections=1)
+    cycle: list[Any] = [pool.acquire()]
+    cycle.append(cycle)
+    del cycle
+
+    with pytest.warns(ResourceWarning):
+        gc.collect()
+
+    assert pool.stats().permits == 1
+    with pool.connection(timeout=1.0) as connection:
+        assert ask(connection, "PING") == b"PONG"
+    assert len(server.clients(pool.alias)) == 1
+
+
+def test_thread_dies_with_lease(pool: ConnectionPool) -> None:
+    """What a thread held when an error ended it is back."""
+
+    def die(_: int) -> None:
+        _held = pool.acquire()
+        raise ZeroDivisionError
+
+    with pytest.warns(ResourceWarning):  # the warning comes when the error is gone
+        with pytest.raises(ZeroDivisionError):
+            run_threads(1, die)
+        eventually(lambda: gc.collect() or pool.stats().permits == 2)
+
+
+# In a finalizer
+
+
+class Collected:
+    """Gives its connection back when it is collected, as careless classes do."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.pool = pool
+        self.connection = pool.acquire()
+
+    def __del__(self) -> None:
+        self.pool.release(self.connection)
+        self.pool.stats()
+        with contextlib.suppress(PoolTimeout), self.pool.connection(timeout=0.0):
+            pass
+
+
+@pytest.mark.parametrize("places", [1, 2], ids=["waiting", "dialling"])
+def test_release_inside_gc(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    """Garbage is collected anywhere: at each line of a checkout a finalizer may give back.
+
+    Where the only connection comes back so, the very thread that waits for it gets it.
+    """
+    monkeypatch.setattr(slots, "LOOK_AGAIN", 0.001)
+    pool = make_pool(max_connections=places)
+    collected = 0
+    for line in range(150):
+        holder = [Collected(pool)]
+        with at_line(line, holder.clear):
+            connection = pool.acquire()
+        assert ask(connection, "ECHO", f"{line}") == f"{line}".encode()
+        pool.release(connection)
+        del connection
+        collected += not holder
+        holder.clear()
+        pool.recycle()
+
+    assert collected > 50
+    stats = pool.stats()
+    assert (stats.in_use, stats.waiting, stats.idle + stats.permits) == (0, 0, places)
+
+
+OURS = str(Path(redispool.__file__).parent)
+
+
+@contextlib.contextmanager
+def at_line(line: int, action: Callable[[], None]) -> Iterator[None]:
+    """Do `action` within the block when redispool comes to its line number `line`."""
+    left = line
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if event == "line" and frame.f_code.co_filename.startswith(OURS):
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                action()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+
+
+def test_release_inside_gc_while_others_wait(make_pool: MakePool) -> None:
+    """With collections all the time, in all threads, nothing dead-locks and nothing is lost."""
+    pool = make_pool(max_connections=3, timeout=30.0)
+    thresholds = gc.get_threshold()
+
+    def work(_: int) -> None:
+        for _ in range(scale(1000, 50)):
+            in_a_cycle: list[Any] = [Collected(pool)]
+            in_a_cycle.append(in_a_cycle)
+            del in_a_cycle
+            with pool.connection() as connection:
+                assert ask(connection, "PING") == b"PONG"
+
+    gc.set_threshold(1, 1, 1)
+    try:
+        run_threads(3, work)
+    finally:
+        gc.set_threshold(*thresholds)
+
+    gc.collect()
+    stats = pool.stats()
+    assert (stats.in_use, stats.waiting, stats.idle + stats.permits) == (0, 0, 3)
+    assert stats.misuse_total == stats.reclaimed_total == 0
+
+
+# Late
+
+
+def test_leak_report_once(
+    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection held beyond ``leak_threshold`` is logged once, with its place, then back."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(leak_threshold=60.0)
+    with pool.connection():
+        clock.advance(59.0)
+        assert pool.stats().leak_suspects == 0
+        assert messages(caplog) == []
+        clock.advance(2.0)
+        for _ in range(3):
+            assert pool.stats().leak_suspects == 1
+        (said,) = messages(caplog)
+        assert "held for 61.0 s by thread MainThread" in said
+        assert f"taken at {__file__}:" in said
+        assert "in test_leak_report_once" in said
+
+    assert len(messages(caplog)) == 2
+    assert "returned after 61.0 s" in messages(caplog)[1]
+    assert f"taken at {__file__}:" in messages(caplog)[1]
+    assert caplog.records[0].levelno == logging.WARNING
+    assert pool.stats().leak_suspects == 0
+
+
+# What the application hooks in
+
+
+class RefusesToTell(redis.CredentialProvider):
+    """Credentials that cannot be had."""
+
+    def get_credentials(self) -> tuple[str]:
+        raise ZeroDivisionError
+
+
+def refuse_to_set_up(connection: PooledConnection) -> None:
+    """A session that cannot be set up, after half the way."""
+    connection.on_connect()
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [{"credential_provider": RefusesToTell()}, {"redis_connect_func": refuse_to_set_up}],
+    ids=lambda hook: next(iter(hook)),
+)
+def test_raising_hooks(make_pool: MakePool, server: Valkey, hook: dict[str, Any]) -> None:
+    """What the application adds to the handshake may raise whatever: that costs no place."""
+    pool = make_pool(max_connections=2, **hook)
+    for _ in range(10):
+        with pytest.raises(ZeroDivisionError):
+            pool.acquire()
+
+    stats = pool.stats()
+    assert (stats.permits, stats.failed_total) == (2, 10)
+    eventually(lambda: not server.clients(pool.alias))
+
+
+def test_raising_hooks_of_the_log(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A filter of the log that raises keeps no connection from coming back; the error is shown."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(max_connections=1, leak_threshold=60.0)
+
+    def refuse_to_log(_: logging.LogRecord) -> bool:
+        raise ZeroDivisionError
+
+    logger = logging.getLogger("redispool")
+    logger.addFilter(refuse_to_log)
+    try:
+        with pool.connection() as kept:
+            clock.advance(61.0)
+            assert pool.stats().leak_suspects == 1
+    finally:
+        logger.removeFilter(refuse_to_log)
+
+    assert kept.lease == []
+    assert pool.stats().idle == 1
+    assert capsys.readouterr().err.count("Traceback") == 2
+
+
+@pytest.mark.usefixtures("no_gc")
+def test_raising_hooks_of_warnings(pool: ConnectionPool) -> None:
+    """Where warnings are errors, what was forgotten is back all the same, whoever keeps them."""
+    kept: list[Any] = []
+    hook, sys.unraisablehook = sys.unraisablehook, kept.append
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pool.acquire()
+    finally:
+        sys.unraisablehook = hook
+
+    assert len(kept) == 1
+    assert pool.stats().permits == 2
+    assert pool.stats().in_use == 0
+
+
+# In the long run
+
+
+def test_no_growth(make_pool: MakePool, server: Valkey) -> None:
+    """Of a million checkouts one in a hundred goes wrong: no memory, descriptor or line is left."""
+    refusing: list[bool] = []
+
+    def set_up(connection: PooledConnection) -> None:
+        connection.on_connect()
+        if refusing:
+            raise redis.ResponseError("not today")
+
+    pool = make_pool(max_connections=1, redis_connect_func=set_up)
+    wrongs = [forget, leave_unread, break_the_line, return_twice, want_too_much]
+
+    def spin(cycles: int) -> None:
+        for cycle in range(cycles):
+            pool.release(pool.acquire())
+            if cycle % 100 == 0:
+                wrongs[cycle // 100 % len(wrongs)](pool)
+            if cycle % 1000 == 0:
+                pool.recycle()
+                refusing.append(True)
+                with pytest.raises(redis.ResponseError):
+                    pool.acquire()
+                refusing.clear()
+
+    cycles = scale(1_000_000, 10_000)
+    with warnings.catch_warnings(action="ignore"):
+        tracemalloc.start()
+        spin(min(cycles, 20_000))  # what is kept once and for all
+        threads, descriptors, memory = in_the_process()
+        spin(cycles)
+        after = in_the_process()
+        tracemalloc.stop()
+
+    assert after[:2] == (threads, descriptors)
+    assert after[2] - memory < 20_000
+    assert len(server.clients(pool.alias)) == 1
+    assert len(pool.capacity.tallies()) == 1
+
+
+def in_the_process() -> tuple[int, int, int]:
+    """Threads, descriptors, and bytes that Python has allocated."""
+    gc.collect()
+    return (
+        threading.active_count(),
+        sum(1 for _ in Path("/dev/fd").iterdir()),
+        tracemalloc.get_traced_memory()[0],
+    )
+
+
+def forget(pool: ConnectionPool) -> None:
+    """Drop the last reference."""
+    pool.acquire()
+
+
+def leave_unread(pool: ConnectionPool) -> None:
+    """Give back what owes a reply."""
+    with pool.connection() as connection:
+        connection.send_command("PING")
+
+
+def break_the_line(pool: ConnectionPool) -> None:
+    """Give back what is closed."""
+    with pool.connection() as connection:
+        connection.disconnect()
+
+
+def return_twice(pool: ConnectionPool) -> None:
+    """Give back what is back."""
+    connection = pool.acquire()
+    pool.release(connection)
+    with pytest.raises(NotOwned):
+        pool.release(connection)
+
+
+def want_too_much(pool: ConnectionPool) -> None:
+    """Ask while nothing is free."""
+    with pool.connection(), pytest.raises(PoolTimeout):
+        pool.acquire(timeout=0.0)
