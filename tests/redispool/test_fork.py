@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from redispool import ConnectionPool, ForkedLease, PoolClosed, PoolFactory, Redis, scope
-from tests.conftest import MakeFactory, MakePool
+from tests.conftest import MakeFactory
 from tests.support import Valkey, eventually, in_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -24,66 +24,11 @@ def refused(work: Callable[[], Any]) -> bool:
     return False
 
 
-def test_a_child_opens_its_own_connections(pool: ConnectionPool) -> None:
-    """Idle connections stay the parent's: the child's are new, the parent's are unbroken."""
-    client = Redis(connection_pool=pool)
-    client.set("a", "A")
-    parents = client.client_id()
-
-    def in_the_child() -> tuple[int, bytes, int]:
-        return client.client_id(), client.get("a"), pool.stats().created_total
-
-    childs, value, created = in_child(in_the_child)
-
-    assert childs != parents
-    assert (value, created) == (b"A", 1)
-    assert client.client_id() == parents
-
-
-def test_a_child_is_known_by_its_own_process(pool: ConnectionPool, server: Valkey) -> None:
-    """The names of the connections tell parent and child apart."""
-    client = Redis(connection_pool=pool)
-
-    assert in_child(client.client_getname) != client.client_getname()
-
-
-def test_a_child_begins_with_its_own_books(make_pool: MakePool) -> None:
-    """What waits, is out or was counted in the parent does not count in the child."""
-    pool = make_pool(max_connections=2)
-    with pool.connection(), pool.connection():
-        waiting = threading.Thread(target=lambda: pool.release(pool.acquire()))
-        waiting.start()
-        eventually(lambda: pool.stats().waiting)
-        stats = in_child(pool.stats)
-    waiting.join()
-
-    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 0, 0, 2)
-    assert (stats.waiting, stats.requests_total, stats.created_total) == (0, 0, 0)
-    assert pool.stats().acquired_total == 3
-
-
 def test_a_child_keeps_the_bound_that_was_set(pool: ConnectionPool) -> None:
     """After `resize`, the child has the size of the moment."""
     pool.resize(7)
 
     assert in_child(lambda: pool.stats().permits) == 7
-
-
-def test_a_connection_of_the_parents_is_refused(pool: ConnectionPool) -> None:
-    """The child can neither use, reopen nor give back what the parent holds; the parent goes on."""
-    with pool.connection() as connection:
-        connection.send_command("ECHO", "hello")
-
-        def in_the_child() -> list[bool]:
-            return [
-                refused(lambda: connection.send_command("PING")),
-                refused(connection.read_response),
-                refused(connection.connect),
-                refused(lambda: pool.release(connection)),
-            ]
-
-        assert in_child(in_the_child) == [True] * 4
-        assert connection.read_response() == b"hello"
 
 
 def test_a_pin_of_the_parents_is_refused(pool: ConnectionPool) -> None:
@@ -182,49 +127,6 @@ def test_a_closed_pool_is_closed_in_the_child(pool: ConnectionPool) -> None:
         return pool.closed
 
     assert in_child(in_the_child)
-
-
-def test_the_child_of_a_child(pool: ConnectionPool) -> None:
-    """Each generation has connections of its own."""
-    client = Redis(connection_pool=pool)
-
-    def in_the_child() -> tuple[int, int]:
-        return client.client_id(), in_child(client.client_id)
-
-    ids = {client.client_id(), *in_child(in_the_child)}
-
-    assert len(ids) == 3
-
-
-def test_forks_among_busy_threads(make_pool: MakePool) -> None:
-    """While eight threads take, wait and give back all the time, twenty children work at once."""
-    pool = make_pool(max_connections=3)
-    client = Redis(connection_pool=pool)
-    done = threading.Event()
-    errors: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            while not done.is_set():
-                assert client.set(f"key{number}", number)
-                assert client.get(f"key{number}") == str(number).encode()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(20):
-            stats = in_child(lambda: (client.ping(), pool.stats())[1])
-            assert (stats.idle, stats.in_use, stats.permits, stats.waiting) == (1, 0, 2, 0)
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-
-    assert errors == []
-    assert pool.stats().idle + pool.stats().permits == 3
 
 
 def test_a_fork_while_a_pool_is_made(make_factory: MakeFactory) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import threading
 
 import pytest
@@ -15,29 +14,6 @@ from tests.support import Clock, eventually, run_threads
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the logger ``redispool`` was told."""
     return [record.getMessage() for record in caplog.records if record.name == "redispool"]
-
-
-def test_a_long_lease_is_reported_once(
-    make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A connection held beyond ``leak_threshold`` is logged once, with its place, then back."""
-    clock = Clock(monkeypatch)
-    pool = make_pool(leak_threshold=60.0)
-    with pool.connection():
-        clock.advance(59.0)
-        assert pool.stats().leak_suspects == 0
-        assert messages(caplog) == []
-        clock.advance(2.0)
-        for _ in range(3):
-            assert pool.stats().leak_suspects == 1
-        (said,) = messages(caplog)
-        assert "held for 61.0 s by thread MainThread" in said
-        assert f"taken at {__file__}:" in said
-        assert "in test_a_long_lease_is_reported_once" in said
-
-    assert len(messages(caplog)) == 2
-    assert "returned after 61.0 s" in messages(caplog)[1]
-    assert caplog.records[0].levelno == logging.WARNING
 
 
 def test_who_waits_brings_it_to_light(

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import warnings
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,38 +27,9 @@ from redispool import (
     Redis,
     slots,
 )
-from redispool.connection import PooledConnection
 from tests.conftest import MakePool
 from tests.support import HANG, ScriptedServer, Valkey, eventually, in_child, run_threads
-
-
-def ask(connection: PooledConnection, *command: Any) -> Any:
-    """Send one command and read its reply."""
-    connection.send_command(*command)
-    return connection.read_response()
-
-
-def in_background(work: Callable[[], Any]) -> list[Any]:
-    """Run `work` in a thread; what it gives or raises appears in the list."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except Exception as error:
-            results.append(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return results
-
-
-@pytest.fixture
-def no_gc() -> Iterator[None]:
-    """Only reference counts free what nobody holds."""
-    gc.disable()
-    yield
-    gc.enable()
-
+from tests.support.callers import ask, in_background
 
 # The end
 
@@ -72,52 +42,6 @@ def test_the_end_closes_what_is_idle(pool: ConnectionPool, server: Valkey) -> No
     assert pool.closed
     eventually(lambda: not server.clients(pool.alias))
     assert pool.stats().closed_total["pool_closed"] == 2
-
-
-def test_after_the_end_nothing_is_lent(pool: ConnectionPool) -> None:
-    """A closed pool opens no connection; the error names it. Closing again does nothing."""
-    client = redis.Redis(connection_pool=pool)
-    pool.close()
-    assert pool.close() == 0
-
-    with pytest.raises(PoolClosed, match=f"{pool.alias!r} is closed"):
-        pool.acquire()
-    with pytest.raises(PoolClosed):
-        client.ping()
-    with pytest.raises(PoolClosed):
-        pool.subscriptions.acquire()
-    assert pool.stats().rejected_total == 2
-    assert (pool.stats().permits, pool.stats().connecting) == (0, 0)
-
-
-def test_the_end_wakes_who_waits(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers in the queue get `PoolClosed` at once, not at their time-outs."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
-    pool = make_pool(max_connections=1, timeout=None)
-    connection = pool.acquire()
-    waiting = [in_background(pool.acquire) for _ in range(5)]
-    eventually(lambda: pool.stats().waiting == 5)
-    closing = in_background(pool.close)
-
-    for one in waiting:
-        assert isinstance(eventually(lambda one=one: one)[0], PoolClosed)
-    assert closing == []
-
-    pool.release(connection)
-    assert eventually(lambda: closing) == [0]
-
-
-def test_the_end_waits_for_work_that_is_done_soon(pool: ConnectionPool) -> None:
-    """Who holds a connection may finish; `close` returns as soon as the last one is back."""
-    connection = pool.acquire()
-    closing = in_background(lambda: pool.close(timeout=30.0))
-    eventually(lambda: pool.closed)
-
-    assert ask(connection, "PING") == b"PONG"
-    assert closing == []
-    pool.release(connection)
-
-    assert eventually(lambda: closing) == [0]
 
 
 def test_two_who_close_are_both_told(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,55 +61,6 @@ def test_two_who_close_are_both_told(pool: ConnectionPool, monkeypatch: pytest.M
 
     for one in closing:
         assert eventually(lambda one=one: one) == [0]
-
-
-def test_the_end_cuts_work_that_hangs(pool: ConnectionPool, server: Valkey) -> None:
-    """After its time-out `close` breaks the lines that are still in use, and says how many."""
-    hanging = pool.acquire()
-    hanging.send_command("BLPOP", "nothing", 0)
-    reading = in_background(hanging.read_response)
-
-    assert pool.close(timeout=0.05) == 1
-
-    assert isinstance(eventually(lambda: reading)[0], redis.ConnectionError)
-    eventually(lambda: not server.clients(pool.alias))
-    pool.release(hanging)
-    assert pool.close(timeout=0) == 0
-
-
-def test_one_finishes_and_one_is_cut(pool: ConnectionPool) -> None:
-    """Each holder gets until the deadline; only who is not back by then is cut."""
-    soon, never = pool.acquire(), pool.acquire()
-    closing = in_background(lambda: pool.close(timeout=0.3))
-    eventually(lambda: pool.closed)
-    pool.release(soon)
-
-    assert eventually(lambda: closing) == [1]
-    with pytest.raises(redis.ConnectionError):
-        ask(never, "PING")
-    pool.release(never)
-
-
-def test_a_line_that_was_cut_is_not_opened_again(pool: ConnectionPool, server: Valkey) -> None:
-    """The holder of a connection of a closed pool cannot reconnect, as it could before."""
-    connection = pool.acquire()
-    pool.close(timeout=0)
-    connection.disconnect()
-
-    with pytest.raises(PoolClosed):
-        connection.send_command("PING")
-    pool.release(connection)
-
-
-def test_a_return_after_the_end_is_welcome(pool: ConnectionPool, server: Valkey) -> None:
-    """Who gives back late gets no error, and the connection is closed."""
-    connection = pool.acquire()
-    pool.close(timeout=0)
-
-    pool.release(connection)
-
-    eventually(lambda: not server.clients(pool.alias))
-    assert pool.capacity.slots() == []
 
 
 def test_what_is_being_opened_at_the_end_is_not_lent(
@@ -251,20 +126,6 @@ def test_a_pool_may_be_used_in_a_with_block(make_pool: MakePool) -> None:
     assert pool.closed
 
 
-@pytest.mark.usefixtures("no_gc")
-def test_a_dropped_pool_leaves_nothing(server: Valkey) -> None:
-    """A pool that nobody closed and nobody holds is gone at once, with its connections."""
-    pool = ConnectionPool(host=server.host, port=server.port, alias="dropped")
-    pool.warm_up(3)
-    assert len(server.clients("dropped")) == 3
-    gone = weakref.ref(pool)
-
-    del pool
-
-    assert gone() is None
-    eventually(lambda: not server.clients("dropped"))
-
-
 @pytest.mark.parametrize("held", ["", "held = pool.acquire()", "pubsub.subscribe('news')"])
 def test_nothing_is_printed_at_the_end_of_the_interpreter(server: Valkey, held: str) -> None:
     """A program may end with its pool open, and with connections out."""
@@ -282,21 +143,6 @@ assert client.ping()
 
 
 # Renewal
-
-
-def test_recycling_replaces_everything(pool: ConnectionPool) -> None:
-    """Idle connections are renewed now, those in use when they come back; nobody is hurt."""
-    pool.warm_up(2)
-    with pool.connection() as connection:
-        before = ask(connection, "CLIENT", "ID")
-        pool.recycle()
-        assert ask(connection, "CLIENT", "ID") == before
-        assert pool.stats().idle == 0
-
-    assert pool.stats().idle == 0
-    assert pool.stats().closed_total["drained"] == 2
-    with pool.connection() as connection:
-        assert ask(connection, "CLIENT", "ID") != before
 
 
 def test_who_waits_while_recycling_gets_a_new_connection(make_pool: MakePool) -> None:
@@ -332,27 +178,6 @@ def test_what_is_being_opened_while_recycling_is_renewed_too(
     assert pool.stats().closed_total["drained"] == 1
 
 
-def test_recycling_under_load_is_not_noticed(make_pool: MakePool) -> None:
-    """While threads work, connections may be renewed again and again."""
-    pool = make_pool(max_connections=3)
-    client = redis.Redis(connection_pool=pool)
-
-    def work(number: int) -> None:
-        for turn in range(60):
-            if number == 0:
-                pool.recycle()
-                time.sleep(0.002)
-            else:
-                assert client.set(f"key{number}", turn)
-                assert client.get(f"key{number}") == str(turn).encode()
-
-    run_threads(6, work)
-
-    stats = pool.stats()
-    assert stats.idle + stats.permits == 3
-    assert stats.closed_total["drained"] >= 3
-
-
 def test_redis_pys_ways_to_renew_work(pool: ConnectionPool) -> None:
     """`disconnect`, `reset` and new credentials renew connections and end nothing."""
     client = redis.Redis(connection_pool=pool)
@@ -363,42 +188,6 @@ def test_redis_pys_ways_to_renew_work(pool: ConnectionPool) -> None:
 
 
 # Size
-
-
-def test_growing_serves_who_waits(make_pool: MakePool, server: Valkey) -> None:
-    """`resize` to more helps those in the queue at once."""
-    pool = make_pool(max_connections=1)
-    with pool.connection():
-        waiting = in_background(pool.acquire)
-        eventually(lambda: pool.stats().waiting)
-
-        pool.resize(2)
-
-        pool.release(eventually(lambda: waiting)[0])
-    assert pool.max_connections == 2
-    assert len(server.clients(pool.alias)) == 2
-
-
-def test_shrinking_spares_who_works(make_pool: MakePool) -> None:
-    """`resize` to less closes idle connections now, and those in use when they come back."""
-    pool = make_pool(max_connections=3)
-    pool.warm_up(3)
-    first, second = pool.acquire(), pool.acquire()
-
-    pool.resize(1)
-    stats = pool.stats()
-    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 2, 0, 0)
-    assert ask(first, "PING") == ask(second, "PING") == b"PONG"
-    with pytest.raises(PoolTimeout):
-        pool.acquire(timeout=0)
-
-    pool.release(first)
-    with pytest.raises(PoolTimeout):
-        pool.acquire(timeout=0)
-    pool.release(second)
-
-    stats = pool.stats()
-    assert (stats.idle, stats.permits, stats.closed_total["resized"]) == (1, 0, 2)
 
 
 def test_resizing_under_load(make_pool: MakePool, server: Valkey) -> None:
@@ -525,89 +314,6 @@ def test_a_silent_subscription_outlasts_the_socket_timeout(
 
 
 # Nothing lost
-
-
-@pytest.mark.usefixtures("no_gc")
-def test_a_forgotten_connection_comes_back_at_once(make_pool: MakePool, server: Valkey) -> None:
-    """Dropping the last reference frees the place, serves the queue, closes the line, and warns."""
-    pool = make_pool(max_connections=1)
-    forgotten = [pool.acquire()]
-    waiting = in_background(pool.acquire)
-    eventually(lambda: pool.stats().waiting)
-
-    with pytest.warns(ResourceWarning, match="never given back"):
-        forgotten.clear()
-
-    pool.release(eventually(lambda: waiting)[0])
-    assert pool.stats().reclaimed_total == 1
-    assert len(server.clients(pool.alias)) == 1
-
-
-@pytest.mark.usefixtures("no_gc")
-def test_a_forgotten_connection_comes_back_where_warnings_are_errors(pool: ConnectionPool) -> None:
-    """The place is free although the warning raises, and whatever keeps that error."""
-    kept = []
-    hook, sys.unraisablehook = sys.unraisablehook, kept.append
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            pool.acquire()
-    finally:
-        sys.unraisablehook = hook
-
-    assert len(kept) == 1
-    assert pool.stats().permits == 2
-    assert pool.stats().in_use == 0
-
-
-def test_a_connection_forgotten_in_a_cycle_comes_back(pool: ConnectionPool) -> None:
-    """A lease in a reference cycle is back after the next collection."""
-    cycle: list[Any] = [pool.acquire()]
-    cycle.append(cycle)
-    del cycle
-
-    with pytest.warns(ResourceWarning):
-        gc.collect()
-
-    assert pool.stats().permits == 2
-
-
-def test_a_thread_that_dies_with_a_connection(pool: ConnectionPool) -> None:
-    """What a thread held when an error ended it is back."""
-
-    def die(_: int) -> None:
-        _held = pool.acquire()
-        raise ZeroDivisionError
-
-    with pytest.warns(ResourceWarning):  # the warning comes when the error is gone
-        with pytest.raises(ZeroDivisionError):
-            run_threads(1, die)
-        eventually(lambda: gc.collect() or pool.stats().permits == 2)
-
-
-def test_a_finalizer_may_give_back_in_the_midst_of_a_checkout(pool: ConnectionPool) -> None:
-    """Garbage collection runs anywhere, also inside of the pool: nothing dead-locks."""
-    inside = []
-
-    class Collected:
-        def __init__(self) -> None:
-            self.connection = pool.acquire()
-
-        def __del__(self) -> None:
-            pool.release(self.connection)
-            with pool.connection():
-                inside.append(True)
-
-    holder = [Collected()]
-    pop = pool.capacity.queue._pop
-
-    def collect_and_pop() -> Any:
-        holder.clear()
-        return pop()
-
-    pool.capacity.queue._pop = collect_and_pop  # type: ignore[method-assign]
-    with pool.connection():
-        assert inside == [True]
 
 
 def in_a_thread_of_its_own(test: Callable[..., None]) -> Callable[..., None]:

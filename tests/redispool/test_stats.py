@@ -7,7 +7,7 @@ import threading
 import pytest
 import redis
 
-from redispool import ConnectionPool, NotOwned, PoolStats, PoolTimeout, Redis, census
+from redispool import ConnectionPool, NotOwned, PoolStats, Redis, census
 from redispool.capacity import Capacity
 from tests.conftest import MakePool
 from tests.support import Clock, eventually, run_threads
@@ -90,37 +90,6 @@ def test_a_place_that_was_lost_is_back_when_one_looks(
         pool.capacity.queue.take()
 
     assert places(pool.stats()) == (0, 0, 0, 2)
-
-
-def test_exact_among_threads(make_pool: MakePool) -> None:
-    """After whatever sixteen threads did at once, the counters are right to the last one."""
-    pool = make_pool(max_connections=4)
-    timeouts: list[int] = []
-
-    def work(number: int) -> int:
-        acquired = 0
-        for turn in range(100):
-            try:
-                connection = pool.acquire(timeout=0.0005 if turn % 5 == 0 else 10.0)
-            except (PoolTimeout, redis.TimeoutError):
-                timeouts.append(1)
-                continue
-            acquired += 1
-            if turn % 10 == number % 10:
-                connection.send_command("PING")
-            pool.release(connection)
-        return acquired
-
-    acquired = sum(run_threads(16, work))
-
-    stats = pool.stats()
-    assert stats.acquired_total == acquired
-    assert stats.requests_total == 1600
-    assert stats.timeouts_total + stats.failed_total == len(timeouts)
-    assert stats.created_total - sum(stats.closed_total.values()) == stats.idle
-    assert (stats.in_use, stats.connecting, stats.waiting) == (0, 0, 0)
-    assert stats.idle + stats.permits == 4
-    assert stats.misuse_total == stats.reclaimed_total == 0
 
 
 def test_waiting_is_measured(make_pool: MakePool) -> None:

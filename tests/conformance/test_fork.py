@@ -1,0 +1,214 @@
+"""Section F of the conformance list: a child never touches what is its parent's."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redispool import ConnectionPool, ForkedLease, Redis
+from tests.conftest import MakePool
+from tests.support import Valkey, eventually, in_child
+from tests.support.callers import Waiting, ask
+from tests.support.scale import scale
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def refused(work: Callable[[], Any]) -> bool:
+    """Whether `work` ends in ForkedLease."""
+    try:
+        work()
+    except ForkedLease:
+        return True
+    return False
+
+
+def ids_of_all(pool: ConnectionPool) -> list[int]:
+    """The server's numbers of as many connections as the pool has places, held at once."""
+    held = [pool.acquire() for _ in range(pool.max_connections)]
+    ids = [ask(connection, "CLIENT", "ID") for connection in held]
+    for connection in held:
+        pool.release(connection)
+    return sorted(ids)
+
+
+def test_fork_idle(make_pool: MakePool, server: Valkey) -> None:
+    """Idle connections stay the parent's: the child's are all new, the parent's are unbroken."""
+    pool = make_pool(max_connections=5)
+    parents = ids_of_all(pool)
+
+    def in_the_child() -> tuple[list[int], int, int]:
+        childs = ids_of_all(pool)
+        known = len(server.clients(pool.alias))
+        pool.close()
+        return childs, pool.stats().created_total, known
+
+    childs, created, known = in_child(in_the_child)
+
+    assert not {*childs} & {*parents}
+    assert (len({*childs}), created, known) == (5, 5, 10)
+    assert ids_of_all(pool) == parents
+    assert pool.stats().created_total == 5
+
+
+def test_fork_idle_names(pool: ConnectionPool) -> None:
+    """The names of the connections tell parent and child apart."""
+    client = Redis(connection_pool=pool)
+
+    assert in_child(client.client_getname) != client.client_getname()
+
+
+def test_fork_idle_twice(pool: ConnectionPool) -> None:
+    """Each generation has connections of its own."""
+    client = Redis(connection_pool=pool)
+
+    def in_the_child() -> tuple[int, int]:
+        return client.client_id(), in_child(client.client_id)
+
+    ids = {client.client_id(), *in_child(in_the_child)}
+
+    assert len(ids) == 3
+
+
+def test_fork_storm(make_pool: MakePool) -> None:
+    """Whatever eight busy threads of the parent are at, each child works at once, and they go on.
+
+    They take, wait, give back, make new connections, ask for the figures and change the size: at
+    some moment of each of these a child comes into being.
+    """
+    pool = make_pool(max_connections=3)
+
+    def ping() -> tuple[float, tuple[int, ...]]:
+        started = time.monotonic()
+        assert Redis(connection_pool=pool).ping()
+        took, stats = time.monotonic() - started, pool.stats()
+        return took, (stats.idle, stats.in_use, stats.connecting, stats.waiting)
+
+    with busy_threads(pool):
+        for _ in range(scale(200, 20)):
+            took, figures = in_child(ping)
+            assert took < 1.0
+            assert figures == (1, 0, 0, 0)
+
+    stats = pool.stats()
+    assert (stats.in_use, stats.connecting, stats.waiting) == (0, 0, 0)
+    assert stats.idle + stats.permits == pool.max_connections
+
+
+@contextmanager
+def busy_threads(pool: ConnectionPool) -> Iterator[None]:
+    """Eight threads that use `pool` in all ways while the block runs, and see no wrong value."""
+    client = Redis(connection_pool=pool)
+    done = threading.Event()
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        turn = 0
+        try:
+            while not done.is_set():
+                turn += 1
+                assert client.set(f"key{number}", turn)
+                assert client.get(f"key{number}") == str(turn).encode()
+                if number == 0:
+                    pool.resize(2 + turn % 3)
+                    pool.stats()
+                if number == 1 and turn % 20 == 0:
+                    pool.recycle()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+
+
+def test_fork_with_lease(pool: ConnectionPool) -> None:
+    """The child can neither use, reopen nor give back what the parent holds; the parent goes on."""
+    with pool.connection() as connection:
+        connection.send_command("ECHO", "hello")
+
+        def in_the_child() -> list[bool]:
+            return [
+                refused(lambda: connection.send_command("PING")),
+                refused(connection.read_response),
+                refused(connection.connect),
+                refused(lambda: pool.release(connection)),
+            ]
+
+        assert in_child(in_the_child) == [True] * 4
+        assert connection.read_response() == b"hello"
+    assert (pool.stats().idle, pool.stats().created_total) == (1, 1)
+
+
+def test_fork_with_lease_in_a_block(pool: ConnectionPool) -> None:
+    """A child that leaves the parent's with block is told, and takes its own connections then."""
+    with pool.connection() as connection:
+        parents = ask(connection, "CLIENT", "ID")
+        block = pool.connection(timeout=0.0)
+        held = block.__enter__()
+        held.send_command("ECHO", "hello")
+
+        def in_the_child() -> tuple[bool, list[int]]:
+            return refused(lambda: block.__exit__(None, None, None)), ids_of_all(pool)
+
+        told, childs = in_child(in_the_child)
+        assert told
+        assert parents not in childs
+        assert held.read_response() == b"hello"
+        block.__exit__(None, None, None)
+        assert ask(connection, "CLIENT", "ID") == parents
+
+
+def test_fork_drops_waiters_and_stats(make_pool: MakePool) -> None:
+    """What waits, is out or was counted in the parent does not count in the child."""
+    pool = make_pool(max_connections=2)
+    with pool.connection(), pool.connection():
+        waiting = Waiting(pool)
+        pool.subscriptions.warm_up(1)
+        stats = in_child(pool.stats)
+    waiting.give_back()
+
+    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 0, 0, 2)
+    assert (stats.waiting, stats.pubsub, stats.oldest_lease_seconds) == (0, 0, 0.0)
+    assert (stats.requests_total, stats.created_total, stats.misuse_total) == (0, 0, 0)
+    assert not any(stats.closed_total.values())
+    assert pool.stats().acquired_total == 3
+
+
+def test_maintenance_restarts_lazily(make_pool: MakePool) -> None:
+    """There is no thread to restart: neither parent nor child has one that it did not start."""
+    before = {*threading.enumerate()}
+    pool = make_pool(max_connections=2, min_idle=1, max_idle=10.0, max_lifetime=10.0)
+    pool.warm_up(2)
+    with Redis(connection_pool=pool).pubsub() as pubsub:
+        pubsub.subscribe("news")
+        assert {*threading.enumerate()} == before
+
+        def in_the_child() -> tuple[int, int]:
+            assert Redis(connection_pool=pool).ping()
+            return threading.active_count(), count_tasks()
+
+        assert in_child(in_the_child) in {(1, 1), (1, 0)}
+    pool.recycle()
+    assert pool.close() == 0
+    eventually(lambda: {*threading.enumerate()} == before)
+
+
+def count_tasks() -> int:
+    """The threads of this process as the system counts them; 0 where it does not tell."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.exists() else 0

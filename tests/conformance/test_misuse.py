@@ -1,0 +1,234 @@
+"""Section D of the conformance list: what is given back twice, to the wrong pool, or too late."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from redispool import ConnectionPool, NotOwned, PoolClosed, Redis
+from redispool.connection import PooledConnection
+from tests.conftest import MakePool
+from tests.support import ScriptedServer, Valkey, eventually, run_threads
+from tests.support.callers import ask
+from tests.support.scale import scale
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Threads take turns as often as Python lets them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_double_release(pool: ConnectionPool, kept: bool) -> None:
+    """A connection given back twice is there once, whether the first return kept or closed it."""
+    connection = pool.acquire()
+    if not kept:
+        connection.send_command("PING")
+    pool.release(connection)
+
+    with pytest.raises(NotOwned, match="second time"):
+        pool.release(connection)
+
+    stats = pool.stats()
+    assert (stats.idle, stats.permits, stats.misuse_total) == (int(kept), 2 - kept, 1)
+    with pool.connection(timeout=0.0) as first, pool.connection(timeout=0.0) as second:
+        assert first is not second
+
+
+def test_double_release_of_what_was_lent_again(make_pool: MakePool) -> None:
+    """Who kept a connection can give it back under its next holder: who is told, and shares it not.
+
+    The pool tells holders apart by the connection alone; that is redis-py's interface.
+    """
+    pool = make_pool(max_connections=1)
+    first = pool.acquire()
+    pool.release(first)
+    second = pool.acquire()
+    assert second is first
+
+    pool.release(first)
+
+    with pytest.raises(NotOwned):
+        pool.release(second)
+    with pytest.raises(NotOwned):
+        second.send_command("PING")
+    assert pool.stats().idle == 1
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_double_release_two_threads(make_pool: MakePool) -> None:
+    """Two threads return the same connection at once: one of them does, the other is refused."""
+    pool = make_pool(max_connections=2)
+    rounds = scale(100_000, 1000)
+    taken: list[PooledConnection] = []
+    together = threading.Barrier(2)
+
+    def work(number: int) -> list[bool]:
+        succeeded = []
+        for _ in range(rounds):
+            if number == 0:
+                taken[:] = [pool.acquire(timeout=0.0)]
+            together.wait(10)
+            succeeded.append(gives_back(pool, taken[0]))
+            together.wait(10)
+        return succeeded
+
+    ours, theirs = run_threads(2, work, within=600.0)
+
+    assert [a + b for a, b in zip(ours, theirs, strict=True)] == [1] * rounds
+    stats = pool.stats()
+    assert (stats.idle, stats.permits, stats.created_total) == (1, 1, 1)
+    assert stats.misuse_total == rounds
+
+
+def gives_back(pool: ConnectionPool, connection: PooledConnection) -> bool:
+    """Whether the pool took it."""
+    try:
+        pool.release(connection)
+    except NotOwned:
+        return False
+    return True
+
+
+def test_foreign_release(make_pool: MakePool) -> None:
+    """A connection of another pool, or of redis-py, is refused; both pools keep what they have."""
+    ours, theirs = make_pool(max_connections=1), make_pool(max_connections=1)
+    refused = pytest.raises(NotOwned, match=f"{ours.alias}.*{theirs.alias}.*another pool")
+    with theirs.connection() as connection:
+        with refused:
+            ours.release(connection)
+        assert ask(connection, "PING") == b"PONG"
+    with pytest.raises(NotOwned, match="never lent"):
+        ours.release(redis.Connection())
+    with pytest.raises(NotOwned, match="never lent"):
+        ours.release(None)
+
+    assert ours.stats().permits == 1
+    assert theirs.stats().idle == 1
+    assert ours.stats().misuse_total == 3
+
+
+def test_release_from_other_thread(pool: ConnectionPool) -> None:
+    """A connection may be handed from thread to thread, as pipelines and generators do."""
+    connection = pool.acquire()
+
+    run_threads(1, lambda _: pool.release(connection))
+
+    stats = pool.stats()
+    assert (stats.idle, stats.misuse_total) == (1, 0)
+
+
+def a_raw_connection(pool: ConnectionPool) -> Callable[[], Any]:
+    """What was lent for a with block."""
+    with pool.connection() as connection:
+        pass
+    return lambda: connection.send_command("ECHO", "late")
+
+
+def a_raw_connection_to_read(pool: ConnectionPool) -> Callable[[], Any]:
+    """The same; reading would take the reply of its next holder."""
+    with pool.connection() as connection:
+        pass
+    return connection.read_response
+
+
+def a_pin(pool: ConnectionPool) -> Callable[[], Any]:
+    """A client whose with block has ended."""
+    with Redis(connection_pool=pool).pinned() as pinned:
+        pass
+    return lambda: pinned.execute_command("ECHO", "late")
+
+
+def a_pipeline_of_a_pin(pool: ConnectionPool) -> Callable[[], Any]:
+    """The same for what was made of it."""
+    with Redis(connection_pool=pool).pinned() as pinned:
+        pipeline = pinned.pipeline(transaction=False)
+    return pipeline.execute_command("ECHO", "late").execute
+
+
+@pytest.mark.parametrize(
+    "give", [a_raw_connection, a_raw_connection_to_read, a_pin, a_pipeline_of_a_pin]
+)
+def test_use_after_release(
+    make_pool: MakePool, scripted: ScriptedServer, give: Callable[[ConnectionPool], Any]
+) -> None:
+    """Who uses what was given back gets an error, and not a byte of it is sent or read."""
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1)
+    use_late = give(pool)
+
+    with pytest.raises(NotOwned):
+        use_late()
+
+    with pool.connection() as connection:
+        assert ask(connection, "GET", "key") == b"value"
+    assert scripted.received["ECHO"] == 0
+    assert (pool.stats().idle, pool.stats().created_total) == (1, 1)
+
+
+@pytest.mark.parametrize("give", [a_pin, a_pipeline_of_a_pin])
+def test_use_after_release_under_the_next_holder(
+    make_pool: MakePool, scripted: ScriptedServer, give: Callable[[ConnectionPool], Any]
+) -> None:
+    """A pin that has ended is refused too while somebody else holds what was its connection."""
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1)
+    use_late = give(pool)
+    with pool.connection() as connection:
+        connection.send_command("GET", "key")
+        with pytest.raises(NotOwned):
+            use_late()
+        assert connection.read_response() == b"value"
+
+    assert scripted.received["ECHO"] == 0
+
+
+def test_use_after_close(pool: ConnectionPool) -> None:
+    """A closed pool lends nothing, through whatever client; the error names it."""
+    client = redis.Redis(connection_pool=pool)
+    pool.warm_up(2)
+    pool.close()
+
+    with pytest.raises(PoolClosed, match=f"{pool.alias!r} is closed"):
+        pool.acquire()
+    with pytest.raises(PoolClosed):
+        client.ping()
+    with pytest.raises(PoolClosed):
+        pool.subscriptions.acquire()
+    stats = pool.stats()
+    assert stats.rejected_total == 2
+    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 0, 0, 0)
+
+
+def test_close_twice(pool: ConnectionPool) -> None:
+    """Closing again does nothing, and says nothing."""
+    pool.warm_up(2)
+
+    assert [pool.close() for _ in range(3)] == [0, 0, 0]
+    assert pool.stats().closed_total["pool_closed"] == 2
+
+
+def test_reopen_refused(pool: ConnectionPool, server: Valkey) -> None:
+    """Neither `connect`, nor a command, nor a new size opens anything of a closed pool again."""
+    connection = pool.acquire()
+    pool.close(timeout=0)
+    connection.disconnect()
+    for use in (connection.connect, lambda: connection.send_command("PING")):
+        with pytest.raises(PoolClosed):
+            use()
+    pool.release(connection)
+
+    for renew in (lambda: pool.resize(5), pool.recycle, pool.reset, pool.disconnect):
+        renew()
+        with pytest.raises(PoolClosed):
+            pool.acquire()
+
+    eventually(lambda: not server.clients(pool.alias))
+    assert pool.stats().permits == 0
