@@ -1,0 +1,1 @@
+"""Reliability: what redispool promises, measured beside redis-py's pools on one harness."""

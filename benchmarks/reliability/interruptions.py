@@ -1,0 +1,140 @@
+"""Interruptions: an exception at every point of a command, and signals that raise all the time."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import redis
+
+from tests.support.injection import count_points, every, strike
+
+from ..contenders import Contender
+from . import keyed
+from .measures import Figures, filled_server, measure
+
+BOUND = 4
+
+
+@measure
+def injections(contender: Contender, quick: bool) -> Figures:
+    """One exception at each line of ``get``, with a connection open and with none."""
+    outcomes: Counter[str] = Counter()
+    with filled_server() as server:
+        for opened in (True, False):
+            make = partial(prepared, contender, server.url, opened)
+            points = count_points(lambda make=make: make().get("key:1"), "line")
+            for point in every(points, at_most=40 if quick else None):
+                client = make()
+                strike(partial(client.get, "key:1"), "line", point)
+                outcomes[next_command(client)] += 1
+                outcomes["points"] += 1
+    return {
+        "points": outcomes["points"],
+        "wrong replies": outcomes["wrong"],
+        "lost slots": outcomes["lost"] + outcomes["hangs"],
+        "hangs": outcomes["hangs"],
+        "errors after": outcomes["error"],
+    }
+
+
+def prepared(contender: Contender, url: str, opened: bool) -> redis.Redis:
+    """A client with one place, and where `opened` a connection in it."""
+    client = contender.make_client(contender.make_pool(url, 1, 0.1))
+    if opened:
+        client.get("key:0")
+    return client
+
+
+def next_command(client: redis.Redis) -> str:
+    """What the next command comes to; it may wait for a lock that nobody will ever release."""
+    outcome = ["hangs"]
+
+    def ask() -> None:
+        outcome[0] = after(client)
+        with contextlib.suppress(Exception):
+            client.connection_pool.disconnect()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(2.0)
+    return outcome[0]
+
+
+def after(client: redis.Redis) -> str:
+    """What the next command finds: its own value, somebody else's, no free place, or an error."""
+    try:
+        found = client.get("key:2")
+    except redis.ConnectionError as error:
+        return "lost" if is_exhausted(error) else "error"
+    except Exception:
+        return "error"
+    return "wrong" if found != keyed.value(2) else "right"
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether a pool says that all its connections are out."""
+    return isinstance(error, redis.MaxConnectionsError) or "No connection available" in str(error)
+
+
+class Alarm(BaseException):
+    """What the signal handler raises."""
+
+
+@measure
+def signal_storm(contender: Contender, quick: bool) -> Figures:
+    """A signal handler that raises every 20 to 300 us, while one thread runs keyed commands."""
+    outcomes: Counter[str] = Counter()
+    with filled_server() as server:
+        pool = contender.make_pool(server.url, BOUND, 0.1)
+        client = contender.make_client(pool)
+        until = time.monotonic() + (2.0 if quick else 20.0)
+        sys.unraisablehook = lambda _: None  # of finalizers that were interrupted
+        signal.signal(signal.SIGALRM, interrupt)
+        while time.monotonic() < until:
+            number = random.randrange(keyed.KEYS)
+            with contextlib.suppress(Alarm):  # one that came late
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(20e-6, 300e-6))
+                    found = client.get(keyed.key(number))
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    outcomes["wrong" if keyed.is_wrong(number, found) else "right"] += 1
+                except Alarm:
+                    outcomes["interrupted"] += 1
+                except Exception as error:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    outcomes["lost" if is_exhausted(error) else "errors"] += 1
+                    if is_exhausted(error):  # all places are lost: go on with a new pool
+                        outcomes["pools used up"] += 1
+                        pool = contender.make_pool(server.url, BOUND, 0.1)
+                        client = contender.make_client(pool)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        lost = outcomes["pools used up"] * BOUND + BOUND - free_places(pool)
+    return {
+        "interrupted": outcomes["interrupted"],
+        "answers": outcomes["right"] + outcomes["wrong"],
+        "wrong replies": outcomes["wrong"],
+        "lost slots": lost,
+        "errors": outcomes["errors"],
+    }
+
+
+def interrupt(*_: Any) -> None:
+    """Be the signal handler."""
+    raise Alarm
+
+
+def free_places(pool: Any) -> int:
+    """How many connections the pool still lends."""
+    lent = []
+    with contextlib.suppress(redis.RedisError):
+        for _ in range(BOUND):
+            lent.append(pool.get_connection())
+    return len(lent)
