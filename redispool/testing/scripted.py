@@ -143,7 +143,7 @@ def do(step: Step, line: socket.socket) -> bool:
     elif step is BLACK_HOLE:
         while line.recv(CHUNK):
             pass
-    return step not in (DROP, RESET, BLACK_HOLE)
+    return step not in (DROP, RESET)
 
 
 def read_command(stream: BinaryIO) -> list[bytes]:

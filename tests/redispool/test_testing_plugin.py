@@ -47,8 +47,11 @@ def test_the_fixtures_are_a_server_and_a_factory(pytester: pytest.Pytester) -> N
         import pytest, redis
         from redispool import PoolFactory
 
+        factories = []
+
         @pytest.mark.parametrize("turn", [1, 2])
         def test_factory(redispool_factory, redispool_server, turn):
+            factories.append(redispool_factory)
             client = redispool_factory.client()
             assert client.incr("hits") == 1
             assert len(redispool_server.clients("default")) == 1
@@ -60,6 +63,7 @@ def test_the_fixtures_are_a_server_and_a_factory(pytester: pytest.Pytester) -> N
 
         def test_none_is_left(redispool_server):
             assert redispool_server.clients() == []
+            assert [factory.pool().closed for factory in factories] == [True, True]
     """)
 
     run(pytester).assert_outcomes(passed=5)

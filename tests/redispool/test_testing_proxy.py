@@ -62,6 +62,20 @@ def test_everything_passes_until_told_otherwise(proxy: FaultProxy, client: redis
         assert all(threads.map(use, range(8)))
 
 
+def test_a_client_that_reads_slowly_gets_all(proxy: FaultProxy, flushed: Valkey) -> None:
+    """What a client has no room for waits in the proxy, and comes whole once there is room."""
+    value = os.urandom(20_000_000)
+    with flushed.outside() as outside:
+        outside.set("key", value)
+    with socket.socket() as line, line.makefile("rb") as stream:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect((proxy.host, proxy.port))
+        line.sendall(b"GET key\r\n")
+        eventually(lambda: any(each.replies.full for each in list(proxy._lines)))
+        assert stream.readline() == b"$20000000\r\n"
+        assert stream.read(len(value)) == value
+
+
 def test_the_url_leads_to_the_same_database_by_way_of_the_proxy(flushed: Valkey) -> None:
     """User, password, database and options of the URL stay; host and port are the proxy's."""
     with FaultProxy(f"redis://me:a%40b@localhost:{flushed.port}/3?protocol=3") as proxy:
@@ -91,10 +105,10 @@ def test_connections_are_counted(proxy: FaultProxy) -> None:
 
 def test_who_waits_for_a_first_reply_is_dialling(proxy: FaultProxy) -> None:
     """`most_dialling` counts connections at once from their start to their first reply."""
-    for _ in range(3):
-        with connect(proxy) as client:
-            client.ping()
-    assert proxy.most_dialling == 1
+    with connect(proxy) as first, connect(proxy) as second:
+        assert first.ping()
+        assert second.ping()
+        assert proxy.most_dialling == 1
 
     proxy.hold()
     with ThreadPoolExecutor(3) as threads:
@@ -129,6 +143,7 @@ def test_replies_are_held_and_let_go(
         with flushed.outside() as outside:
             assert outside.get("hits") == b"1"
         assert not answer.done()
+        assert proxy._pause() is None  # it sleeps meanwhile
         proxy.let_go()
         assert answer.result() == 1
 
@@ -200,6 +215,18 @@ def test_who_was_in_a_black_hole_stays_dead(proxy: FaultProxy) -> None:
             line.recv(1)
         with connect(proxy) as client:
             assert client.ping()
+
+
+def test_what_was_on_its_way_into_a_black_hole_is_lost(proxy: FaultProxy) -> None:
+    """A reply that was late or held when the black hole came is lost with the rest."""
+    proxy.hold()
+    with dial(proxy, SOON) as line:
+        line.sendall(b"PING\r\n")
+        eventually(lambda: proxy.held == 1)
+        proxy.black_hole()
+        proxy.heal()
+        with pytest.raises(TimeoutError):
+            line.recv(1)
 
 
 def test_a_black_hole_may_leave_new_connections_waiting(proxy: FaultProxy) -> None:
@@ -330,7 +357,10 @@ def test_a_server_that_is_away_ends_the_connection(own_server: Valkey) -> None:
     """Where the server is away, a client is accepted and closed; once it is back, it is served."""
     with FaultProxy(own_server.url) as proxy:
         own_server.stop()
+        proxy.black_hole(accept=False)
         with dial(proxy) as line:
+            line.sendall(b"PING\r\n")  # unread, and still no reset
+            proxy.heal()
             assert line.recv(1) == b""
         own_server.start()
         with connect(proxy) as client:

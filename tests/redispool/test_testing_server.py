@@ -214,6 +214,17 @@ def test_a_look_from_outside_leaves_no_connection(own_server: Server) -> None:
         eventually(lambda: len(watcher.client_list()) == 1)
 
 
+def test_a_port_that_is_taken_is_not_free(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port on which somebody listens is passed over."""
+    free = free_port()
+    drawn = iter([own_server.port - 15_000, own_server.port - 15_000, free - 15_000])
+    monkeypatch.setattr("redispool.testing.server.secrets.randbelow", lambda _: next(drawn))
+
+    assert free_port() == free
+
+
 def test_a_free_port_is_one_that_no_client_gets() -> None:
     """Nobody listens on a free port, and it is below those that Linux and macOS give to clients."""
     ports = [free_port() for _ in range(50)]
