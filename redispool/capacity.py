@@ -37,7 +37,8 @@ class Capacity:
         self.reclaimed: Counter[str] = Counter()
         self._places: dict[Place, bool] = {}  # a set that can be listed in one step
         self._ended: list[Tally] = []
-        self._surplus: list[None] = []  # a token for each slot in use that is one too many
+        self.surplus: list[None] = []
+        """A token for each slot in use that is one too many, and ends when it comes back."""
         self._resizing = threading.Lock()
         for _ in range(size):
             self._add()
@@ -50,7 +51,7 @@ class Capacity:
         if self.shut.is_set() or self._pay_surplus():
             self._end(slot)
             return
-        self.queue.give(slot)
+        self.queue.give_permit(slot)
         if self.shut.is_set():  # at this very moment
             self.queue.permits.clear()
 
@@ -94,11 +95,6 @@ class Capacity:
                     self._add()
             return [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]
 
-    @property
-    def over_size(self) -> bool:
-        """Whether the next slot that comes back is one too many."""
-        return bool(self._surplus)
-
     def slots(self) -> list[Slot]:
         """All slots, free or in use."""
         newest = (place.newest()[1] for place in list(self._places))
@@ -133,7 +129,7 @@ class Capacity:
         try:
             idle = self.queue.idle.popleft()
         except IndexError:
-            self._surplus.append(None)
+            self.surplus.append(None)
             return None
         if idle.slot is not None:
             self._end(idle.slot)
@@ -141,7 +137,7 @@ class Capacity:
 
     def _pay_surplus(self) -> bool:
         try:
-            self._surplus.pop()
+            self.surplus.pop()
         except IndexError:
             return False
         return True
@@ -151,7 +147,7 @@ class Capacity:
         slot = Slot(self.reference, place, 0)
         self._places[place] = True
         place.slots[0] = slot.reference
-        self.queue.give(slot)
+        self.queue.give_permit(slot)
 
     def _succeed(self, place: Place, turn: int, reference: weakref.ref[Slot]) -> None:
         """Let another slot follow that of `turn` in its place: once, however often it is tried.

@@ -23,6 +23,7 @@ class Fitness:
 
     def __init__(self, policy: Policy, capacity: Capacity) -> None:
         self._policy = policy
+        self._trusted_for = policy.trusted_for
         self._capacity = capacity
         self.batch: object = object()
         """What a connection has to carry to be kept; replaced when all are to be renewed."""
@@ -35,12 +36,12 @@ class Fitness:
         self.batch = object()
 
     def fresh(self, connection: PooledConnection, now: float) -> bool:
-        """Whether an idle connection may be lent as it is."""
+        """Whether an idle connection may be lent as it is: what `reason_not_to_lend` says, fast."""
         last_used = connection.last_used
         return (
-            now < connection.expires_at
-            and not self._policy.idle_too_long(last_used, now)
-            and self._policy.check(last_used, now, self._suspect_since) is Check.NONE
+            now - last_used < self._trusted_for
+            and last_used > self._suspect_since
+            and now < connection.expires_at
         )
 
     def reason_not_to_lend(
@@ -61,18 +62,22 @@ class Fitness:
 
     def reason_not_to_keep(self, connection: PooledConnection, now: float) -> str | None:
         """Why a connection that was given back is to be closed; None where it may be kept."""
-        if not connection.is_open:
-            self._suspect_since = now
-            return "dead_in_use"
-        if not connection.ledger.clean:
-            return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
-        if connection.ledger.demoted:
+        ledger = connection.ledger
+        if not ledger.clean:  # nor is that of a line that was closed
+            return self._what_is_wrong(connection, now)
+        if ledger.demoted:
             return "read_only"
         if connection.batch is not self.batch:
             return "pool_closed" if self._capacity.shut.is_set() else "drained"
         if now >= connection.expires_at:
             return "lifetime"
-        return "resized" if self._capacity.over_size else None
+        return "resized" if self._capacity.surplus else None
+
+    def _what_is_wrong(self, connection: PooledConnection, now: float) -> str:
+        if connection.is_open:
+            return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
+        self._suspect_since = now
+        return "dead_in_use"
 
     def tells_of_a_failover(self, connection: PooledConnection, now: float) -> bool:
         """Whether all connections are to be renewed, because a replica answered this one.

@@ -58,6 +58,11 @@ class Policy:
             patience=forever if options.timeout is None else options.timeout,
         )
 
+    @property
+    def trusted_for(self) -> float:
+        """Seconds after its last use in which a connection is lent as it is."""
+        return min(TRUSTED_FOR, self.max_idle, self.health_check_interval)
+
     def expires_at(self, born: float) -> float:
         """When a connection born at `born` is to be renewed, with jitter."""
         return born + self.max_lifetime * random.uniform(1 - LIFETIME_JITTER, 1 + LIFETIME_JITTER)

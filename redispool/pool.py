@@ -18,6 +18,7 @@ from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiti
 from .eviction import Evictor
 from .fitness import Fitness
 from .gate import Gate
+from .leases import Lease
 from .options import PoolOptions, check
 from .policy import Policy
 from .settings import DEFAULT
@@ -97,8 +98,11 @@ class ConnectionPool(RedisPyPool):
         """
         free = self.capacity.queue.take()
         now = monotonic()
+        # The way of nearly all checkouts, kept short.
         if isinstance(free, PooledConnection) and self.fitness.fresh(free, now):
-            return self._lend(free, now)
+            slot_of(free).tally.acquired += 1
+            free.lease.append(Lease(now))
+            return free
         seconds: Any = self.options.timeout if timeout is ... else timeout
         try:
             return self._find(free, now, FOREVER if seconds is None else now + seconds)
@@ -113,7 +117,9 @@ class ConnectionPool(RedisPyPool):
             NotOwned: it was given back already, or it is of another pool.
             ForkedLease: it belongs to the parent process.
         """
-        slot = self._slot_of(connection)
+        slot: Slot | None = getattr(connection, "slot", None)
+        if slot is None or slot.capacity is not self.capacity.reference:
+            self._refuse(connection)
         try:
             lease = connection.lease.pop()
         except IndexError:
@@ -149,7 +155,7 @@ class ConnectionPool(RedisPyPool):
     # The way to a connection
 
     def _lend(self, connection: PooledConnection, now: float) -> PooledConnection:
-        connection.slot.tally.acquired += 1  # type: ignore[union-attr]  # never without one here
+        slot_of(connection).tally.acquired += 1
         connection.lend(now)
         return connection
 
@@ -202,12 +208,6 @@ class ConnectionPool(RedisPyPool):
         return None
 
     # The way back
-
-    def _slot_of(self, connection: Any) -> Slot:
-        slot: Slot | None = getattr(connection, "slot", None)
-        if slot is None or slot.capacity is not self.capacity.reference:
-            self._refuse(connection)
-        return slot
 
     def _refuse(self, connection: Any) -> NoReturn:
         count(self.counts, "misuse")

@@ -190,13 +190,18 @@ class SlotQueue:
         """What is free, an idle connection first; None where nothing is, or others wait already."""
         return None if self.waiters else self._pop()
 
-    def give(self, free: Free) -> None:
-        """Hand `free` to the first in the queue, or keep it."""
-        # A permit goes to nobody but through the gate.
-        if self.waiters and not isinstance(free, Slot) and self._offer(free):
+    def give(self, connection: PooledConnection) -> None:
+        """Hand an open connection to the first in the queue, or keep it."""
+        if self.waiters and self._offer(connection):
             return
-        self.keep(free)
+        self.idle.append(connection)
         if self.waiters:  # somebody queued between the look and the append
+            self.hand_over()
+
+    def give_permit(self, slot: Slot) -> None:
+        """Keep an empty slot; who waits gets it where the gate lets him dial."""
+        self.keep(slot)
+        if self.waiters:
             self.hand_over()
 
     def keep(self, free: Free) -> None:
@@ -295,7 +300,8 @@ class SlotQueue:
             self.wake_first()
         if keep or free is None:
             return free
-        self.give(free)
+        self.keep(free)
+        self.hand_over()
         return None
 
     def _pop(self) -> Free | None:

@@ -238,7 +238,7 @@ def test_shrinking_takes_permits_then_idle_connections_then_what_comes_back() ->
 
     assert capacity.resize(2) == []
     assert capacity.resize(1) == [idle]
-    assert not capacity.over_size
+    assert not capacity.surplus
     assert len(capacity.slots()) == 1
 
     capacity.resize(1)
@@ -253,10 +253,10 @@ def test_what_is_too_many_ends_when_it_comes_back() -> None:
     first, second = take(capacity), take(capacity)
 
     capacity.resize(1)
-    assert capacity.over_size
+    assert capacity.surplus
     capacity.free(first)
 
-    assert not capacity.over_size
+    assert not capacity.surplus
     assert capacity.queue.take() is None
     capacity.free(second)
     assert drain(capacity) == [second]
@@ -325,14 +325,14 @@ def test_a_slot_that_comes_back_at_the_very_end_is_not_kept() -> None:
     """Where `shut` is set between the look at it and the return, the slot ends all the same."""
     capacity = Capacity(1, Gate(POLICY, at_once=9))
     slot = take(capacity)
-    give = capacity.queue.give
+    give = capacity.queue.give_permit
 
     def shut_and_give(free: Any) -> None:
         capacity.shut.set()
         capacity.queue.permits.clear()  # as the pool does when it closes
         give(free)
 
-    capacity.queue.give = shut_and_give  # type: ignore[method-assign]
+    capacity.queue.give_permit = shut_and_give  # type: ignore[method-assign]
     capacity.free(slot)
     del slot
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -116,13 +117,14 @@ def test_who_queued_before_it_came_free_is_found(
 ) -> None:
     """A caller who queues between a giver's look at the queue and its return is not missed."""
     monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
-    keep, queued = queue.keep, []
+    queued = []
 
-    def keep_too_late(free: Any) -> None:
-        queued.append(Queued(queue, stop))
-        keep(free)
+    class KeepsTooLate(deque[Any]):
+        def append(self, free: Any) -> None:
+            queued.append(Queued(queue, stop))
+            super().append(free)
 
-    monkeypatch.setattr(queue, "keep", keep_too_late)
+    queue.idle = KeepsTooLate()
     line = Line()
     queue.give(line)
 
