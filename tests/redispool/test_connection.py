@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from redis.exceptions import ConnectionError, InvalidResponse, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, TimeoutError
 
 from redispool import ConnectionPool, NotOwned
 from redispool.connection import PooledConnection
@@ -15,137 +15,11 @@ from redispool.transports import Connection, pooled
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually
 
-STATE_LEFT_BEHIND = {
-    "MULTI": ["MULTI"],
-    "WATCH": ["WATCH", "a"],
-    "SELECT": ["SELECT", "3"],
-    "MONITOR": ["MONITOR"],
-    "SUBSCRIBE": ["SUBSCRIBE", "news"],
-    "PSUBSCRIBE": ["PSUBSCRIBE", "n*"],
-    "AUTH": ["AUTH", "default", "wrong"],
-    "HELLO": ["HELLO", "2"],
-    "CLIENT REPLY": ["CLIENT", "REPLY", "OFF"],
-    "CLIENT REPLY SKIP": ["CLIENT REPLY", "SKIP"],
-    "CLIENT TRACKING": ["CLIENT", "TRACKING", "ON"],
-    "CLIENT SETNAME": ["CLIENT", "SETNAME", "me"],
-    "CLIENT NO-TOUCH": ["CLIENT", "NO-TOUCH", "ON"],
-    "READONLY": ["READONLY"],
-    "RESET": ["RESET"],
-    "QUIT": ["QUIT"],
-}
-
 
 def ask(connection: PooledConnection, *command: Any) -> Any:
     """Send one command and read its reply."""
     connection.send_command(*command)
     return connection.read_response()
-
-
-def server_id(connection: PooledConnection) -> int:
-    """What the server calls the connection."""
-    found: int = ask(connection, "CLIENT", "ID")
-    return found
-
-
-# Whose reply is it?
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_an_unread_reply_never_reaches_the_next_user(make_pool: MakePool, protocol: int) -> None:
-    """A connection that is given back before its reply was read is not lent again."""
-    pool = make_pool(max_connections=1, protocol=protocol)
-    with pool.connection() as connection:
-        ask(connection, "MSET", "a", "A", "b", "B")
-        connection.send_command("GET", "a")
-        eventually(lambda: connection.can_read(0))
-
-    with pool.connection() as connection:
-        assert ask(connection, "GET", "b") == b"B"
-    assert pool.stats().closed_total["dirty_pending"] == 1
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_a_reply_that_comes_late_never_reaches_the_next_user(
-    make_pool: MakePool, protocol: int
-) -> None:
-    """That holds too for a reply that comes only after the connection was given back."""
-    pool = make_pool(max_connections=1, protocol=protocol)
-    with pool.connection() as connection:
-        ask(connection, "SET", "b", "B")
-        connection.send_command("BLPOP", "nothing", "0.1")
-
-    deadline = time.monotonic() + 0.3
-    while time.monotonic() < deadline:
-        with pool.connection() as connection:
-            assert ask(connection, "GET", "b") == b"B"
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("command", STATE_LEFT_BEHIND.values(), ids=list(STATE_LEFT_BEHIND))
-def test_state_left_behind_never_reaches_the_next_user(
-    make_pool: MakePool, command: list[str], protocol: int
-) -> None:
-    """Whatever was done to the session, the next user finds a fresh one in the right database."""
-    pool = make_pool(max_connections=1, protocol=protocol)
-    with pool.connection() as connection:
-        before = server_id(connection)
-        connection.send_command(*command)
-        if "REPLY" not in " ".join(command):
-            read_quietly(connection)
-
-    with pool.connection() as connection:
-        assert server_id(connection) != before
-        assert ask(connection, "SET", "a", "A") == b"OK"
-        assert b" db=0 " in ask(connection, "CLIENT", "INFO")
-        assert ask(connection, "GET", "a") == b"A"
-
-
-def read_quietly(connection: PooledConnection) -> None:
-    """Read one reply, be it an error or a push."""
-    try:
-        connection.read_response(push_request=True)
-    except redis.RedisError:
-        pass
-
-
-def test_packed_bytes_are_not_trusted(pool: ConnectionPool) -> None:
-    """Bytes that somebody else packed may hold anything; the connection is not lent again."""
-    with pool.connection() as connection:
-        connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"])
-        assert connection.read_response() == b"PONG"
-    assert pool.stats().idle == 0
-
-    with pool.connection() as connection:
-        connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"])
-    assert pool.stats().idle == 0
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_ordinary_use_costs_no_reconnect(make_pool: MakePool, protocol: int) -> None:
-    """Errors in replies, transactions and scripts leave the connection as good as it was."""
-    pool = make_pool(max_connections=1, protocol=protocol)
-    client = redis.Redis(connection_pool=pool)
-    before = client.client_id()
-
-    client.set("text", "x")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        client.lpush("text", 1)
-    with pytest.raises(ResponseError):
-        client.evalsha("0" * 40, 0)
-    assert client.eval("return 7", 0) == 7
-    assert client.pipeline().incr("n").incr("n").execute() == [1, 2]
-    assert client.pipeline(transaction=False).incr("n").get("n").execute() == [3, b"3"]
-    with pytest.raises(ResponseError):
-        client.pipeline().execute_command("NOSUCH").incr("n").execute()
-    with client.pipeline() as pipe:
-        pipe.watch("n")
-        pipe.multi()
-        assert pipe.incr("n").execute() == [4]
-    with client.pipeline() as pipe:
-        pipe.watch("n")
-
-    assert client.client_id() == before
-    assert pool.stats().created_total == 1
 
 
 # Opening
@@ -210,37 +84,6 @@ def test_there_may_be_no_limits_at_all(make_pool: MakePool) -> None:
     with pool.connection() as connection:
         assert ask(connection, "PING") == b"PONG"
         assert connection._sock.gettimeout() is None
-
-
-@pytest.mark.parametrize("answer", [HANG, DROP, b"-ERR no\r\n", b"?!?\r\n", b":3\r\n"])
-def test_a_handshake_that_fails_leaves_no_connection(
-    make_pool: MakePool, scripted: ScriptedServer, answer: Any
-) -> None:
-    """What did not shake hands in full is closed, and its place is free."""
-    scripted.always("CLIENT", answer)
-    pool = make_pool(
-        host=scripted.host, port=scripted.port, max_connections=1, timeout=0.2, retries=0
-    )
-    for _ in range(3):
-        with pytest.raises(redis.RedisError):
-            pool.acquire()
-
-    stats = pool.stats()
-    assert (stats.idle, stats.in_use, stats.connecting, stats.permits) == (0, 0, 0, 1)
-    assert stats.failed_total == 3
-
-
-def test_a_late_reply_of_the_handshake_is_not_the_first_commands(make_pool: MakePool) -> None:
-    """A connection on which the handshake left a reply unread is not lent."""
-
-    def careless(connection: PooledConnection) -> None:
-        connection.on_connect()
-        connection.send_command("ECHO", "late")
-
-    pool = make_pool(redis_connect_func=careless, retries=0)
-
-    with pytest.raises(ConnectionError, match="handshake"):
-        pool.acquire()
 
 
 def test_a_connect_function_may_set_the_session_up(make_pool: MakePool) -> None:
@@ -475,16 +318,3 @@ def test_any_connection_class_will_do() -> None:
     assert issubclass(ours, Theirs)
     assert pooled(ours) is ours
     assert pooled(Connection) is Connection
-
-
-def test_garbage_is_an_error_and_no_reply(make_pool: MakePool, scripted: ScriptedServer) -> None:
-    """Bytes that are no reply raise, and the connection is not lent again."""
-    scripted.answer("GET", b"?!?\r\n")
-    pool = make_pool(host=scripted.host, port=scripted.port)
-    client = redis.Redis(connection_pool=pool)
-
-    with pytest.raises((InvalidResponse, redis.ConnectionError)):
-        client.get("a")
-
-    assert client.get("a") == b"value"
-    assert scripted.connections == 2
