@@ -146,11 +146,11 @@ class PooledConnection(base.AbstractConnection):
     # Commands
 
     def pack_command(self, *args: Any) -> Packed:
-        return Packed(super().pack_command(*args), (args,))
+        return Packed(super().pack_command(*numbers_as_bytes(args)), (args,))
 
     def pack_commands(self, commands: Iterable[Sequence[Any]]) -> Packed:
         batch = list(commands)
-        return Packed(super().pack_commands(batch), batch)
+        return Packed(super().pack_commands(map(numbers_as_bytes, batch)), batch)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
@@ -300,6 +300,24 @@ class PooledConnection(base.AbstractConnection):
                 ResourceWarning,
                 stacklevel=2,  # no `source`: it would keep alive what is to be freed
             )
+
+
+def numbers_as_bytes(args: Sequence[Any]) -> Sequence[Any]:
+    """The arguments of a command, with the bytes that redis-py would send in place of numbers.
+
+    hiredis 3.5 crashes where a signal handler raises while it makes a text of a number.
+    """
+    for value in args:
+        if type(value) is not str and type(value) is not bytes:
+            return tuple(_number_as_bytes(value) for value in args)
+    return args
+
+
+def _number_as_bytes(value: Any) -> Any:
+    # Other kinds of whole numbers, such as True, are for the packer to refuse or to take.
+    if type(value) is int or isinstance(value, float):
+        return repr(value).encode()
+    return value
 
 
 def _set_up(connect: Callable[..., Any], connection: PooledConnection) -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 import redis
-from redis.exceptions import ConnectionError, TimeoutError
+from redis._parsers import Encoder
+from redis.connection import HiredisRespSerializer, PythonRespSerializer
+from redis.exceptions import ConnectionError, DataError, TimeoutError
 
 from redispool import ConnectionPool, NotOwned
 from redispool.connection import PooledConnection
 from redispool.transports import Connection, pooled
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually
+
+ENCODE = Encoder("utf-8", "strict", False).encode
 
 
 def ask(connection: PooledConnection, *command: Any) -> Any:
@@ -122,6 +126,53 @@ def test_secrets_are_not_shown(make_pool: MakePool) -> None:
 
 
 # Commands
+
+
+NUMBERS = [0, -7, 10**30, 1.5, -0.0, 1e22, 1e-7, float("inf"), float("nan")]
+
+
+class Recorder:
+    """A packer that notes what it is given, and packs as redis-py does."""
+
+    def __init__(self, packer: Any) -> None:
+        self.packer = packer
+        self.given: list[Any] = []
+
+    def pack(self, *args: Any) -> Any:
+        self.given += args
+        return self.packer.pack(*args)
+
+
+@pytest.mark.parametrize("packer", [HiredisRespSerializer(), PythonRespSerializer(6000, ENCODE)])
+def test_numbers_are_sent_as_redis_py_sends_them(make_pool: MakePool, packer: Any) -> None:
+    """The server gets the same text for a number, in one command and in a pipeline."""
+    connection = make_pool(command_packer=packer).make_connection()
+    for number in NUMBERS:
+        expected = b"".join(packer.pack("SET", "a", number))
+        assert b"".join(connection.pack_command("SET", "a", number)) == expected
+        assert b"".join(connection.pack_commands([("SET", "a", number)])) == expected
+
+
+def test_no_packer_sees_a_number(make_pool: MakePool) -> None:
+    """A packer in C that crashes where a signal strikes it in a number is not given any."""
+    recorder = Recorder(HiredisRespSerializer())
+    client = redis.Redis(connection_pool=make_pool(command_packer=recorder))
+
+    client.set("a", 1, ex=10)
+    client.pipeline().incrbyfloat("a", 0.5).expire("a", 5).execute()
+
+    assert {type(value) for value in recorder.given} == {str, bytes}
+
+
+@pytest.mark.parametrize("value", [True, None, [], object()])
+def test_what_is_no_value_is_refused_before_it_is_sent(pool: ConnectionPool, value: Any) -> None:
+    """redis-py's DataError stays, and the connection too."""
+    client = redis.Redis(connection_pool=pool)
+    client.ping()
+    with pytest.raises(DataError):
+        client.set("a", value)
+
+    assert pool.stats().idle == 1
 
 
 def test_blocking_commands_outlast_the_socket_timeout(make_pool: MakePool) -> None:
