@@ -107,6 +107,8 @@ class PooledConnection(base.AbstractConnection):
 
     def _connect(self) -> Any:
         self.ledger.reset()
+        # Until the handshake has ended: redis-py leaves the line open where that is interrupted.
+        self.ledger.stain()
         limits = self.socket_timeout, self.socket_connect_timeout
         try:
             self.socket_timeout, self.socket_connect_timeout = map(self._within_deadline, limits)

@@ -488,6 +488,25 @@ def test_handshake_that_left_a_reply(make_pool: MakePool) -> None:
         pool.acquire()
 
 
+def test_handshake_interrupted_in_use(make_pool: MakePool) -> None:
+    """Where Ctrl-C cuts the handshake of a holder who connects again, nobody gets what is left."""
+    interrupts = [False, True, False]
+
+    def set_up(connection: PooledConnection) -> None:
+        if interrupts.pop(0):
+            raise KeyboardInterrupt
+        connection.on_connect()
+
+    pool = make_pool(redis_connect_func=set_up, db=3, max_connections=1)
+    with pytest.raises(KeyboardInterrupt), pool.connection() as connection:
+        connection.disconnect()
+        connection.send_command("PING")
+
+    with pool.connection() as connection:
+        assert_is_fresh(connection, db=3)
+    assert interrupts == []
+
+
 # Commands whose reply was lost
 
 
