@@ -190,8 +190,10 @@ class PooledConnection(base.AbstractConnection):
             self._refuse()
         if self._deadline is not None and not self._stretched:
             self._sock.settimeout(self._within_deadline(self.socket_timeout))
-        if kwargs.get("push_request") and not reads_with_a_timeout():
-            self._wait_for_messages()
+        if kwargs.get("push_request"):
+            self.ledger.stain()  # what comes may be a reply or not; nobody can count on it
+            if not reads_with_a_timeout():
+                self._wait_for_messages()
         try:
             response = super().read_response(*args, **kwargs)
         except ResponseError as error:

@@ -382,6 +382,17 @@ def test_push_is_not_dirt(tracking: ConnectionPool) -> None:
     assert tracking.stats().created_total == 1
 
 
+def test_push_is_not_taken_for_the_reply(tracking: ConnectionPool, outside: redis.Redis) -> None:
+    """Who read a push in place of a reply left the reply unread: the next user does not get it."""
+    outside.set("b", "B")
+    with tracking.connection() as connection:
+        connection.send_command("GET", "a")
+        assert connection.read_response(push_request=True) != b"A"
+
+    with tracking.connection() as connection:
+        assert ask(connection, "GET", "b") == b"B"
+
+
 def test_push_is_not_waited_for(tracking: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while the connection is looked at, and replaced without anybody noticing.
 
