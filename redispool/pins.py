@@ -12,6 +12,9 @@ from . import leases, scopes, wording
 from .connection import LOST, PooledConnection
 from .errors import ForkedLease, NotOwned
 
+LOOK_AGAIN = 0.5
+"""Seconds after which those who wait for their turn look whether the pin is still there."""
+
 
 class Pin:
     """Stands where a client has its pool, and hands out the same connection each time.
@@ -42,7 +45,8 @@ class Pin:
             redis.ConnectionError: the connection was lost, and the state of its session with it.
         """
         self._usable()  # looked at first: a forked child has no thread that would end its turn
-        self._turn.acquire()
+        while not self._turn.acquire(timeout=LOOK_AGAIN):
+            self._usable()  # the pin may have ended in the turn of somebody who was interrupted
         try:
             return self._usable()
         except BaseException:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from redispool import ConnectionPool, NotOwned, PoolTimeout, Redis
+from redispool import ConnectionPool, NotOwned, PoolTimeout, Redis, pins
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually, run_threads
 
@@ -170,6 +170,29 @@ def test_those_who_wait_for_their_turn_are_told_of_the_loss(
             thread.join(10)
 
     assert ["was lost" in str(error) for error in errors] == [True] * 3
+
+
+def test_those_who_wait_for_their_turn_are_told_of_the_end(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an interruption has left a turn without an end, others wait no longer than the pin."""
+    monkeypatch.setattr(pins, "LOOK_AGAIN", 0.01)
+    errors: list[Exception] = []
+
+    def ping() -> None:
+        try:
+            pinned.ping()
+        except NotOwned as error:
+            errors.append(error)
+
+    with client.pinned() as pinned:
+        pinned.connection_pool.get_connection()
+        thread = threading.Thread(target=ping, daemon=True)
+        thread.start()
+        eventually(lambda: "get_connection" in where(thread))
+    thread.join(10)
+
+    assert ["has ended" in str(error) for error in errors] == [True]
 
 
 def where(thread: threading.Thread) -> str:
