@@ -1,0 +1,222 @@
+"""Interruptions at every point of what people do with a pool."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+from redis._parsers import _HiredisParser, _RESP2Parser, _RESP3Parser
+
+from redispool import ConnectionPool, Redis, scope
+from tests.conftest import MakePool
+from tests.support import Valkey, eventually
+from tests.support.callers import ask
+from tests.support.injection import Kind, count_points, every, strike
+from tests.support.scale import scale
+from tests.support.sessions import assert_is_fresh
+
+SAMPLE = scale(None, 10)
+"""How many points of each combination are tried; None for all, which takes half an hour."""
+
+KEYS = 20
+"""Values name their keys, so that a reply of somebody else is known at once."""
+
+DATABASE = 3
+"""Not the first one, so that a handshake that was cut short is noticed."""
+
+PARSERS = {"hiredis": (_HiredisParser, _HiredisParser), "python": (_RESP2Parser, _RESP3Parser)}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that a program does, and what comes of it where nobody interrupts."""
+
+    run: Callable[[Redis], Any]
+    gives: Any
+    prepare: Callable[[redis.Redis], Any] = lambda outside: None
+    finds_dead_lines: bool = False
+    """Whether some may be left that nobody has found, which is nobody's fault."""
+
+
+def watch(client: Redis) -> Any:
+    """A transaction of the kind that looks first."""
+    with client.pipeline() as pipe:
+        pipe.watch("key1")
+        value = pipe.get("key1")
+        pipe.multi()
+        return [value, *pipe.set("key1", value).get("key2").execute()]
+
+
+def subscribe(client: Redis) -> Any:
+    """A subscription that gets its first message."""
+    with client.pubsub() as pubsub:
+        pubsub.subscribe("news")
+        message = pubsub.get_message(timeout=5.0)
+        pubsub.unsubscribe("news")
+        return message and message["channel"]
+
+
+def pin(client: Redis) -> Any:
+    """The same transaction on a pinned connection."""
+    with client.pinned() as pinned:
+        pinned.watch("key1")
+        value = pinned.get("key1")
+        return [value, *pinned.pipeline().set("key1", value).get("key2").execute()]
+
+
+def pin_in_another_database(client: Redis) -> Any:
+    """State that is to end with the pin."""
+    with client.pinned() as pinned:
+        return [pinned.execute_command("SELECT", 4), pinned.get("key1")]
+
+
+def blocking_pop_in_scope(client: Redis) -> Any:
+    """What blocks on the server, in a scope."""
+    with scope():
+        return list(client.blpop(["list"], timeout=5))
+
+
+def script(client: Redis) -> Any:
+    """A script that the server does not know yet."""
+    return client.register_script("return redis.call('GET', KEYS[1])")(keys=["key1"])
+
+
+def script_in_pipeline(client: Redis) -> Any:
+    """The same in a pipeline, which loads it first."""
+    pipe = client.pipeline()
+    client.register_script("return redis.call('GET', KEYS[1])")(keys=["key1"], client=pipe)
+    return pipe.get("key2").execute()
+
+
+def hold(client: Redis) -> Any:
+    """Two commands at once on a raw connection."""
+    with client.connection_pool.connection() as connection:
+        connection.send_command("GET", "key1")
+        connection.send_command("GET", "key2")
+        return [connection.read_response(), connection.read_response()]
+
+
+def hold_and_reconnect(client: Redis) -> Any:
+    """A raw connection whose holder connects again."""
+    with client.connection_pool.connection() as connection:
+        connection.disconnect()
+        connection.send_command("GET", "key1")
+        return connection.read_response()
+
+
+def kill_others(outside: redis.Redis) -> None:
+    """Let all connections of the pool be dead."""
+    outside.client_kill_filter(_type="normal", skipme=True)
+
+
+def fill_list(outside: redis.Redis) -> None:
+    """Have something to pop."""
+    outside.delete("list")
+    outside.rpush("list", "item")
+
+
+WORKS = {
+    "get": Work(lambda client: client.get("key1"), b"value1"),
+    "get again": Work(lambda client: client.get("key1"), b"value1", kill_others, True),
+    "set": Work(lambda client: client.set("key1", "value1"), True),
+    "transaction": Work(
+        lambda client: client.pipeline().get("key1").set("key2", "value2").execute(),
+        [b"value1", True],
+    ),
+    "pipeline": Work(
+        lambda client: client.pipeline(transaction=False).get("key1").get("key2").execute(),
+        [b"value1", b"value2"],
+    ),
+    "watch": Work(watch, [b"value1", True, b"value2"]),
+    "blpop": Work(blocking_pop_in_scope, [b"list", b"item"], fill_list),
+    "pubsub": Work(subscribe, b"news"),
+    "pinned": Work(pin, [b"value1", True, b"value2"]),
+    "select": Work(pin_in_another_database, [True, None]),
+    "hold": Work(hold, [b"value1", b"value2"]),
+    "reconnect": Work(hold_and_reconnect, b"value1"),
+    "script": Work(script, b"value1", lambda outside: outside.script_flush()),
+    "script in pipeline": Work(
+        script_in_pipeline, [b"value1", b"value2"], lambda outside: outside.script_flush()
+    ),
+}
+
+
+@pytest.fixture
+def outside(server: Valkey) -> Iterator[redis.Redis]:
+    """A client that has nothing to do with the pool, in the same database."""
+    with server.outside(db=DATABASE) as client:
+        yield client
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+@pytest.mark.parametrize("start", ["warm", "cold"])
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("name", WORKS)
+def test_inject_every_point(
+    make_pool: MakePool,
+    outside: redis.Redis,
+    name: str,
+    protocol: int,
+    parser: str,
+    start: str,
+    kind: Kind,
+) -> None:
+    """Wherever an exception strikes, with a connection open or not: the next finds all well."""
+    pool = make_pool(
+        max_connections=1,
+        max_pubsub=1,
+        timeout=2.0,
+        db=DATABASE,
+        protocol=protocol,
+        parser_class=PARSERS[parser][protocol - 2],
+    )
+    client, work = Redis(connection_pool=pool), WORKS[name]
+    outside.mset({f"key{number}": f"value{number}" for number in range(KEYS)})
+
+    def get_ready() -> None:
+        work.prepare(outside)
+        if start == "cold":
+            pool.recycle()
+
+    points = []
+    for _ in range(3):  # the first may do what is done once in a process
+        get_ready()
+        points.append(count_points(lambda: work.run(client), kind))
+        assert_all_is_well(pool, outside)
+    offset = zlib.crc32(f"{name}{protocol}{parser}{start}{kind}".encode())
+    for point in every(min(points), at_most=SAMPLE, offset=offset):
+        get_ready()
+        outcome = strike(lambda: work.run(client), kind, point)
+        assert not outcome.error, (point, outcome.error)
+        assert outcome.interrupted or outcome.value == work.gives, (point, outcome)
+        assert not outcome.complaints, (point, outcome)
+        assert client.get("key3") == b"value3", point
+        if work.finds_dead_lines:
+            pool.recycle()
+        assert_all_is_well(pool, outside)
+
+
+def assert_all_is_well(pool: ConnectionPool, outside: redis.Redis) -> None:
+    """Every place is free; each connection is in a fresh session, and its replies are its own."""
+    stats = pool.stats()
+    assert stats.idle + stats.permits == stats.max_connections == 1
+    assert (stats.in_use, stats.connecting, stats.waiting, stats.pubsub) == (0, 0, 0, 0)
+    subscriptions = pool.subscriptions.stats()
+    assert (subscriptions.in_use, subscriptions.connecting, subscriptions.permits) == (0, 0, 1)
+
+    with pool.connection() as connection:
+        assert ask(connection, "GET", "key4") == b"value4"
+        assert_is_fresh(connection, db=DATABASE)
+    eventually(lambda: known_to_server(pool, outside) == 1)
+
+
+def known_to_server(pool: ConnectionPool, outside: redis.Redis) -> int:
+    """How many connections of the pool are open on the server's side."""
+    names = [row["name"] for row in outside.client_list()]
+    return sum(name.startswith(f"redispool:{pool.alias}:") for name in names)
