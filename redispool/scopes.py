@@ -98,8 +98,8 @@ def scope() -> Iterator[Scope]:
     The adapters open one for each request; there it is not needed.
     """
     new = Scope()
-    new.enter()
     try:
+        new.enter()
         yield new
     finally:
         new.close()

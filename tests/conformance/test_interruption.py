@@ -12,10 +12,11 @@ import redis
 from redis._parsers import _HiredisParser, _RESP2Parser, _RESP3Parser
 
 from redispool import ConnectionPool, Redis, scope
+from redispool.scopes import Scope, current
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually
 from tests.support.callers import ask
-from tests.support.injection import Kind, count_points, every, strike
+from tests.support.injection import Injected, Kind, count_points, every, strike
 from tests.support.scale import scale
 from tests.support.sessions import assert_is_fresh
 
@@ -200,6 +201,27 @@ def test_inject_every_point(
         if work.finds_dead_lines:
             pool.recycle()
         assert_all_is_well(pool, outside)
+
+
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_a_scope_that_was_not_entered_is_not_current(kind: Kind) -> None:
+    """An exception that strikes before the block begins leaves no scope behind."""
+    entered: list[bool] = []
+    left: list[Scope | None] = []
+
+    def enter() -> None:
+        try:
+            with scope():
+                entered.append(True)
+        except Injected:
+            pass
+        left.append(current())
+
+    for point in every(count_points(enter, kind), at_most=None):
+        entered.clear()
+        left.clear()
+        strike(enter, kind, point)
+        assert entered or left in ([None], []), point
 
 
 def assert_all_is_well(pool: ConnectionPool, outside: redis.Redis) -> None:
