@@ -115,7 +115,7 @@ def thread_name(ident: int) -> str:
 def _warn(message: str, *args: object) -> None:
     """Tell the log; its filters are the application's, and may raise."""
     try:
-        logger.warning(message, *args, stacklevel=3)
+        logger.warning(message, *args, stacklevel=2)
     except Exception:  # of those who take a connection or give it back none is to blame
         traceback.print_exc()
 
