@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,15 +25,6 @@ from tests.support import (
 )
 from tests.support.callers import Waiting, ask, in_background
 from tests.support.scale import scale
-
-
-@pytest.fixture
-def frequent_switches() -> Iterator[None]:
-    """Threads take turns as often as Python lets them."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_max_is_hard(make_pool: MakePool, server: Valkey) -> None:
@@ -99,16 +88,19 @@ def test_timeout_bound(make_pool: MakePool) -> None:
     connection = pool.acquire()
     others = [Waiting(pool, None) for _ in range(51)]
     started = time.monotonic()
-    ours = in_background(lambda: pool.acquire(timeout=0.2))
-    eventually(lambda: pool.stats().waiting == 52)
+    ours = [in_background(lambda: pool.acquire(timeout=0.2)) for _ in range(3)]
+    eventually(lambda: pool.stats().waiting == 54)
 
     pool.release(connection)
     for other in others[:50]:
         other.give_back()
-    error = eventually(lambda: ours)[0]
+    errors = [eventually(lambda one=one: one)[0] for one in ours]
 
-    assert isinstance(error, PoolTimeout)
-    assert 0.2 <= error.waited <= time.monotonic() - started < 0.7
+    assert time.monotonic() - started < 0.7
+    assert all(isinstance(error, PoolTimeout) for error in errors)
+    waited = [error.waited for error in errors]
+    assert min(waited) >= 0.2
+    assert min(waited) < 0.25  # the others have to wait for a core, perhaps
     others[50].give_back()
 
 
@@ -203,7 +195,7 @@ def test_same_thread_twice(make_pool: MakePool) -> None:
 
 
 def test_timeout_zero_and_none(make_pool: MakePool) -> None:
-    """0 takes what is free or may be opened, and never waits; None waits for a return or the end."""
+    """0 takes what is free or may be opened and never waits; None waits for a return or the end."""
     pool = make_pool(max_connections=1, timeout=0.0)
     for _ in range(2):  # once opened, once found idle
         with pool.connection() as connection:

@@ -14,13 +14,8 @@ from redispool.connection import PooledConnection
 from tests.conftest import MakePool
 from tests.support import ScriptedServer, eventually, run_threads
 from tests.support.callers import Waiting
+from tests.support.moments import at_line
 from tests.support.scale import scale
-
-
-@pytest.fixture
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiters rely on being woken: none looks for itself within the time of a test."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 60.0)
 
 
 @pytest.mark.usefixtures("no_second_look")
@@ -53,6 +48,24 @@ def test_no_starvation(make_pool: MakePool) -> None:
     run_threads(16, work)
 
     assert min(turns) >= 0.8 * sum(turns) / len(turns)
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_fifo_handoff_at_every_line(make_pool: MakePool) -> None:
+    """Who queues at the very moment of a return, between any two lines of it, is served at once."""
+    pool = make_pool(max_connections=1)
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        waiting: list[Waiting] = []
+        connection = pool.acquire()
+        with at_line(line, lambda: waiting.append(Waiting(pool))) as came_to_that:
+            pool.release(connection)
+        for one in waiting:
+            one.give_back()
+        line += 1
+
+    assert line > 5
+    assert pool.stats().created_total == 1
 
 
 @pytest.mark.usefixtures("no_second_look")
@@ -125,7 +138,7 @@ def test_dead_waiter_skipped(
     assert (stats.waiting, stats.timeouts_total + stats.cancelled_total) == (0, 1)
 
 
-@pytest.mark.usefixtures("no_second_look")
+@pytest.mark.usefixtures("no_second_look", "frequent_switches")
 def test_deadline_vs_handoff(make_pool: MakePool) -> None:
     """What comes back in the very moment of a time-out has one owner, and is never lost."""
     pool = make_pool(max_connections=1)
@@ -165,6 +178,48 @@ def test_deadline_vs_handoff(make_pool: MakePool) -> None:
     assert (stats.idle, stats.permits, stats.waiting, stats.created_total) == (1, 0, 0, 1)
     assert stats.acquired_total == 1 + rounds + served
     assert stats.timeouts_total == rounds - served
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_deadline_vs_handoff_at_every_line_of_a_return(make_pool: MakePool) -> None:
+    """The same where the time is over between any two lines of the return."""
+    pool = make_pool(max_connections=1)
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        connection = pool.acquire(timeout=0.0)
+        waiting = Waiting(pool, timeout=0.02)
+        with at_line(line, lambda: eventually(lambda: waiting.ended)) as came_to_that:
+            pool.release(connection)
+        eventually(lambda: waiting.ended)
+        if waiting.error is None:
+            waiting.give_back()
+        assert (pool.stats().idle, pool.stats().waiting) == (1, 0)
+        line += 1
+
+    assert line > 5
+    assert pool.stats().created_total == 1
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_deadline_vs_handoff_at_every_line_of_a_wait(make_pool: MakePool) -> None:
+    """The same where the return comes between any two lines of giving up."""
+    pool = make_pool(max_connections=1)
+    line, served, came_to_that = 0, 0, [True]
+    while came_to_that:
+        held = [pool.acquire(timeout=0.0)]
+        with at_line(line, lambda: pool.release(held.pop())) as came_to_that:
+            try:
+                held.append(pool.acquire(timeout=1e-9))
+                served += 1
+            except PoolTimeout:
+                pass
+        if held:
+            pool.release(held.pop())
+        assert (pool.stats().idle, pool.stats().waiting) == (1, 0)
+        line += 1
+
+    assert 0 < served < line
+    assert pool.stats().created_total == 1
 
 
 def test_deadline_vs_handoff_among_many(make_pool: MakePool) -> None:

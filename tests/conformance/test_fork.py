@@ -16,6 +16,7 @@ from redispool import ConnectionPool, ForkedLease, Redis
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually, in_child
 from tests.support.callers import Waiting, ask
+from tests.support.moments import at_line
 from tests.support.scale import scale
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -84,22 +85,59 @@ def test_fork_storm(make_pool: MakePool) -> None:
     some moment of each of these a child comes into being.
     """
     pool = make_pool(max_connections=3)
-
-    def ping() -> tuple[float, tuple[int, ...]]:
-        started = time.monotonic()
-        assert Redis(connection_pool=pool).ping()
-        took, stats = time.monotonic() - started, pool.stats()
-        return took, (stats.idle, stats.in_use, stats.connecting, stats.waiting)
-
     with busy_threads(pool):
         for _ in range(scale(200, 20)):
-            took, figures = in_child(ping)
-            assert took < 1.0
-            assert figures == (1, 0, 0, 0)
+            assert in_child(lambda: seconds_of_a_ping(pool)) < 1.0
 
     stats = pool.stats()
     assert (stats.in_use, stats.connecting, stats.waiting) == (0, 0, 0)
     assert stats.idle + stats.permits == pool.max_connections
+
+
+def a_checkout(pool: ConnectionPool) -> None:
+    """Take what is idle, and give it back."""
+    pool.release(pool.acquire())
+
+
+def a_dial(pool: ConnectionPool) -> None:
+    """Take what has to be opened, and give it back."""
+    pool.recycle()
+    pool.release(pool.acquire())
+
+
+def a_resize(pool: ConnectionPool) -> None:
+    """Change the bound, both ways."""
+    pool.resize(1)
+    pool.resize(3)
+
+
+@pytest.mark.parametrize(
+    ("work", "step"), [(a_checkout, 2), (a_dial, 17), (a_resize, 5), (ConnectionPool.stats, 67)]
+)
+def test_fork_storm_at_every_line(
+    make_pool: MakePool, work: Callable[[ConnectionPool], Any], step: int
+) -> None:
+    """The same for a fork between any two lines of what the pool does; in haste, some of them."""
+    pool = make_pool(max_connections=3)
+    pool.warm_up(2)
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        with at_line(line, lambda: in_child(lambda: seconds_of_a_ping(pool))) as came_to_that:
+            work(pool)
+        assert pool.stats().idle + pool.stats().permits == 3
+        line += scale(1, step)
+
+    assert line > 10
+    assert Redis(connection_pool=pool).ping()
+
+
+def seconds_of_a_ping(pool: ConnectionPool) -> float:
+    """How long the first command takes in a child, which finds nothing there but what it opens."""
+    started = time.monotonic()
+    assert Redis(connection_pool=pool).ping()
+    took, stats = time.monotonic() - started, pool.stats()
+    assert (stats.idle, stats.in_use, stats.connecting, stats.waiting) == (1, 0, 0, 0)
+    return took
 
 
 @contextmanager

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from redispool import ConnectionPool, PoolClosed, PoolTimeout, Redis, fork, slots
+from redispool import ConnectionPool, PoolClosed, PoolTimeout, Redis, fork
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually, run_threads
 from tests.support.callers import Waiting, ask, in_background
 from tests.support.scale import scale
-
-
-@pytest.fixture
-def no_gc() -> Iterator[None]:
-    """Only reference counts free what nobody holds."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.fixture
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiters rely on being woken: none looks for itself within the time of a test."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 60.0)
 
 
 def ids(server: Valkey, pool: ConnectionPool) -> set[str]:

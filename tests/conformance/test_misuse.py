@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,16 +14,8 @@ from redispool.connection import PooledConnection
 from tests.conftest import MakePool
 from tests.support import ScriptedServer, Valkey, eventually, run_threads
 from tests.support.callers import ask
+from tests.support.moments import at_line
 from tests.support.scale import scale
-
-
-@pytest.fixture
-def frequent_switches() -> Iterator[None]:
-    """Threads take turns as often as Python lets them."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -88,6 +79,23 @@ def test_double_release_two_threads(make_pool: MakePool) -> None:
     stats = pool.stats()
     assert (stats.idle, stats.permits, stats.created_total) == (1, 1, 1)
     assert stats.misuse_total == rounds
+
+
+def test_double_release_at_every_line(make_pool: MakePool) -> None:
+    """The same where the second return comes between any two lines of the first."""
+    pool = make_pool(max_connections=2)
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        connection = pool.acquire(timeout=0.0)
+        others: list[bool] = []
+        with at_line(line, lambda: others.append(gives_back(pool, connection))) as came_to_that:
+            ours = gives_back(pool, connection)
+        assert ours + sum(others) == 1
+        assert pool.stats().idle + pool.stats().permits == 2
+        line += 1
+
+    assert line > 5
+    assert pool.stats().created_total == 1
 
 
 def gives_back(pool: ConnectionPool, connection: PooledConnection) -> bool:
