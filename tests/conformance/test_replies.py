@@ -92,22 +92,43 @@ def test_unread_reply_late(pool: ConnectionPool, outside: redis.Redis) -> None:
         assert ask(connection, "BLPOP", "list", 10) == [b"list", b"late"]
 
 
+@pytest.mark.parametrize("read", [1, 2, 3])
+def test_pipeline_partial(
+    client: Redis, pool: ConnectionPool, outside: redis.Redis, read: int
+) -> None:
+    """An error between the replies of a pipeline closes the connection, unless all were read."""
+    outside.mset({"a": "A", "b": "B"})
+    replies: list[bytes] = []
+
+    def parse(reply: bytes, **_: Any) -> bytes:
+        replies.append(reply)
+        if len(replies) == read:
+            raise ZeroDivisionError
+        return reply
+
+    client.response_callbacks["GET"] = parse
+    with pytest.raises(ZeroDivisionError):
+        client.pipeline(transaction=False).get("a").get("a").get("a").execute()
+
+    assert client.get("b") == b"B"
+    assert pool.stats().closed_total["dirty_pending"] == (read < 3)
+
+
 @pytest.mark.parametrize("read", [0, 1, 2])
 @pytest.mark.parametrize("transaction", [True, False])
-def test_pipeline_partial(
+def test_pipeline_partial_in_time(
     make_pool: MakePool, scripted: ScriptedServer, read: int, transaction: bool
 ) -> None:
-    """A pipeline that ended after some of its replies takes its connection along."""
-    queued = [b"+QUEUED\r\n"] * 3 if transaction else [b"$1\r\n1\r\n"] * 3
-    scripted.answer("GET", *queued[:read], HANG)
-    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1, socket_timeout=0.1)
-    pipe = Redis(connection_pool=pool).pipeline(transaction).get("a").get("a").get("a")
+    """So does a server that falls silent after some of the replies."""
+    reply = b"+QUEUED\r\n" if transaction else b"$1\r\n1\r\n"
+    scripted.answer("GET", *[reply] * read, HANG)
+    pool = make_pool(url=scripted.url, max_connections=1, socket_timeout=0.1)
+    client = Redis(connection_pool=pool)
 
     with pytest.raises(TimeoutError):
-        pipe.execute()
+        client.pipeline(transaction).get("a").get("a").get("a").execute()
 
-    assert pool.stats().idle == 0
-    assert Redis(connection_pool=pool).get("a") == b"value"
+    assert client.get("a") == b"value"
     assert scripted.connections == 2
 
 
