@@ -15,6 +15,8 @@ from . import commands
 _plain: set[Any] = set()
 _PLAIN_LIMIT = 2000
 
+TAKE_NO_ARGUMENTS = frozenset({"DISCARD", "EXEC", "MULTI", "UNWATCH"})
+
 
 class Ledger:
     """Books kept by the only holder of a connection; the pool judges them when it comes back."""
@@ -54,8 +56,10 @@ class Ledger:
         return not (self.owed or self.stained or self.multi or self.watch)
 
     def _book(self, args: Sequence[Any]) -> None:
-        first, _ = commands.words(args)
-        if first == "MULTI":
+        first, second = commands.words(args)
+        if second and first in TAKE_NO_ARGUMENTS:
+            self.stained = True  # refused, but what does that do to the transaction?
+        elif first == "MULTI":
             self.multi = True
         elif first == "WATCH":
             self.watch = True

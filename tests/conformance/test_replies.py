@@ -248,6 +248,23 @@ def test_watch_left(after: Callable[..., PooledConnection], outside: redis.Redis
     assert ask(connection, "EXEC") == [b"OK"]
 
 
+@pytest.mark.parametrize(
+    "refused", [["WATCH a", "UNWATCH a"], ["MULTI", "DISCARD a"], ["WATCH a", "MULTI a", "EXEC"]]
+)
+def test_left_by_what_was_refused(
+    pool: ConnectionPool, outside: redis.Redis, refused: list[str]
+) -> None:
+    """Nor does the next user meet a transaction or a WATCH whose end the server refused."""
+    with pool.connection() as connection:
+        for line in refused:
+            connection.send_command(*line.split())
+            with contextlib.suppress(ResponseError):
+                connection.read_response()
+
+    with pool.connection() as connection:
+        assert_is_fresh(connection)
+
+
 def test_select_left(after: Callable[..., PooledConnection], outside: redis.Redis) -> None:
     """The next user is in the database of the pool."""
     outside.set("a", "A")
