@@ -21,7 +21,6 @@ from tests.conftest import MakePool
 from tests.support import HANG, Clock, ScriptedServer, Valkey, eventually, run_threads
 from tests.support.callers import Waiting, ask
 
-
 # Making one
 
 
@@ -170,38 +169,6 @@ def interrupt(*_: Any) -> None:
 
 
 # Checking before lending
-
-
-def test_an_idle_connection_that_the_server_closed_is_replaced(
-    pool: ConnectionPool, server: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """CLIENT KILL on idle connections is not noticed by anybody."""
-    clock = Clock(monkeypatch)
-    client = redis.Redis(connection_pool=pool)
-    pool.warm_up(2)
-    assert server.kill_clients(pool.alias) == 2
-    clock.advance(1.0)
-
-    for _ in range(3):
-        assert client.ping()
-
-    assert pool.stats().closed_total["dead_at_checkout"] == 1
-    assert pool.stats().checks_total["look"] >= 1
-
-
-def test_a_restart_is_not_noticed(
-    make_pool: MakePool, own_server: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a restart of the server every command goes through, with idle connections or none."""
-    clock = Clock(monkeypatch)
-    pool = make_pool(host=own_server.host, port=own_server.port, max_connections=8)
-    pool.warm_up(8)
-    own_server.stop()
-    own_server.start()
-    clock.advance(1.0)
-    client = redis.Redis(connection_pool=pool)
-
-    assert all(run_threads(8, lambda _: client.ping()))
 
 
 def test_one_dead_connection_makes_the_others_suspect(
@@ -354,22 +321,6 @@ def test_what_was_idle_for_too_long_is_not_lent(
         clock.advance(max_idle + 0.05)
 
     assert pool.stats().closed_total["idle"] == 1
-
-
-def test_returns_close_what_nobody_needs(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While one connection is busy, the others are closed after ``max_idle``, but ``min_idle``."""
-    clock = Clock(monkeypatch)
-    pool = make_pool(max_connections=5, max_idle=10.0, min_idle=2)
-    pool.warm_up(5)
-    for _ in range(6):
-        with pool.connection() as connection:
-            assert ask(connection, "PING") == b"PONG"
-        clock.advance(2.0)
-
-    stats = pool.stats()
-    assert (stats.idle, stats.permits, stats.closed_total["idle"]) == (2, 3, 3)
 
 
 def test_who_comes_during_a_sweep_is_served_after_it(

@@ -159,6 +159,20 @@ def test_each_close_has_its_reason(make_pool: MakePool, monkeypatch: pytest.Monk
     closed_for("pool_closed")
 
 
+def test_checks_are_counted(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check before lending is counted by its kind; what was just used is not checked."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(max_connections=1, health_check_interval=30.0)
+    seen = []
+    for idle_for in (0.0, 0.0, 1.0, 31.0):
+        clock.advance(idle_for)
+        with pool.connection():
+            seen.append(tuple(pool.stats().checks_total.values()))
+
+    assert seen == [(0, 0), (0, 0), (1, 0), (1, 1)]
+    assert [*pool.stats().checks_total] == ["look", "ping"]
+
+
 def test_misuse_is_counted(pool: ConnectionPool) -> None:
     """Each wrong return counts, and nothing else does."""
     connection = pool.acquire()
