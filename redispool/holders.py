@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -12,6 +11,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from . import leases, retries, scopes, wording
 from .errors import ForkedLease
+from .flag import Flag
 
 
 class Pipeline(base.Pipeline):
@@ -71,16 +71,13 @@ class PubSub(base.PubSub):
 
     def reset(self) -> None:
         """End all subscriptions and give the connection back."""
+        if not isinstance(self.subscribed_event, Flag):
+            self.subscribed_event = Flag()
         end(self, super().reset)
 
     def give_back(self) -> bool:
         """End the subscription and give the connection back; whether there was one."""
         return give_back(self)
-
-    def __del__(self) -> None:
-        # The event has a lock, which an interruption may have left taken for ever.
-        self.subscribed_event = threading.Event()
-        super().__del__()
 
 
 def took_connection(holder: Pipeline | PubSub) -> None:

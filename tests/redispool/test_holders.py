@@ -10,7 +10,9 @@ import redis
 from redispool import ConnectionPool, PoolTimeout, Redis, scope
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually
+from tests.support.callers import in_background
 from tests.support.forks import in_child
+from tests.support.injection import Kind, count_points, every, strike
 
 
 @pytest.fixture
@@ -122,13 +124,28 @@ def test_a_child_leaves_the_parents_blocks_quietly(
         block.__exit__(None, None, None)
 
 
-def test_a_finalizer_takes_no_lock(client: Redis) -> None:
-    """An interruption may have locked the event of a subscription: it can be dropped anyway."""
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+@pytest.mark.parametrize("change", ["set", "clear"])
+def test_a_subscription_can_be_ended_after_any_interruption(
+    client: Redis, change: str, kind: Kind
+) -> None:
+    """No lock stays taken: neither its end nor a finalizer waits for ever."""
     pubsub = client.pubsub()
-    pubsub.subscribe("news")
-    event = pubsub.subscribed_event
-    dropped = threading.Thread(target=pubsub.__del__)
-    with event._cond:  # as an interruption leaves it
-        dropped.start()
-        dropped.join(5.0)
-        assert not dropped.is_alive()
+    work = getattr(pubsub.subscribed_event, change)
+    for point in every(count_points(work, kind), at_most=None):
+        strike(work, kind, point)
+        ended = threading.Thread(target=pubsub.reset, daemon=True)
+        ended.start()
+        ended.join(5.0)
+        assert not ended.is_alive(), point
+
+
+def test_a_reader_waits_for_the_first_subscription(client: Redis) -> None:
+    """`get_message` in one thread wakes when another subscribes."""
+    with client.pubsub() as pubsub:
+        reader = in_background(lambda: pubsub.get_message(timeout=30.0))
+        eventually(lambda: pubsub.subscribed_event._sleepers)
+        assert pubsub.get_message(timeout=0.01) is None
+        pubsub.subscribe("news")
+
+        assert eventually(lambda: reader)[0]["channel"] == b"news"

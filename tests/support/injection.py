@@ -30,6 +30,10 @@ PLACES = (
 )
 
 
+ENDS_WITHIN = 30.0
+"""Seconds that a piece of work may take, interrupted or not."""
+
+
 class Injected(BaseException):
     """What is raised; like Ctrl-C, no ``except Exception`` stops it."""
 
@@ -118,9 +122,12 @@ def _trace(work: Callable[[], Any], kind: Kind, point: int) -> tuple[Outcome, in
     # and the opcode that notes it, or before the one that ends it. CPython then takes an exception
     # for one that is being handled, with its frames, until the thread ends.
     with _listening_to_finalizers(outcome.complaints):
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        thread.join()
+        thread.join(ENDS_WITHIN)
+    if thread.is_alive():
+        stack = traceback.format_stack(sys._current_frames().get(thread.ident or 0))
+        outcome.error = "".join(["it does not end; it is at\n", *stack])
     outcome.struck = 0 < point <= seen
     return outcome, seen
 
