@@ -1,0 +1,143 @@
+"""Point 5 of the reliability promises: commands that block, and subscriptions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from redispool import ConnectionPool, PoolTimeout, Redis
+from redispool.testing import FaultProxy
+from tests.conftest import MakePool
+from tests.support import DROP, ScriptedServer, Valkey, eventually, in_child
+
+LIMIT = 0.3
+"""Seconds of ``socket_timeout``; the server looks for blocked clients to wake every 0.1 s."""
+LONGER = 0.4
+MILLISECONDS = 400
+
+BLOCKING: dict[str, tuple[Callable[[Redis], Any], Any]] = {
+    "BLPOP": (lambda client: client.blpop(["list"], LONGER), None),
+    "BRPOP": (lambda client: client.brpop(["list"], LONGER), None),
+    "BRPOPLPUSH": (lambda client: client.brpoplpush("list", "other", LONGER), None),
+    "BLMOVE": (lambda client: client.blmove("list", "other", LONGER), None),
+    "BLMPOP": (lambda client: client.blmpop(LONGER, 1, "list", direction="LEFT"), None),
+    "BZPOPMIN": (lambda client: client.bzpopmin(["set"], LONGER), None),
+    "BZPOPMAX": (lambda client: client.bzpopmax(["set"], LONGER), None),
+    "BZMPOP": (lambda client: client.bzmpop(LONGER, 1, ["set"], min=True), None),
+    "XREAD": (lambda client: client.xread({"stream": "$"}, block=MILLISECONDS), []),
+    "XREADGROUP": (
+        lambda client: client.xreadgroup("group", "me", {"stream": ">"}, block=MILLISECONDS),
+        [],
+    ),
+    "WAIT": (lambda client: client.wait(1, MILLISECONDS), 0),
+}
+"""Commands that find nothing for longer than ``socket_timeout``, and what they then give."""
+
+
+@pytest.mark.parametrize("command", BLOCKING)
+def test_blocking_outlasts_socket_timeout(make_pool: MakePool, command: str) -> None:
+    """A command that blocks is waited for as long as the server takes, and a moment longer."""
+    client = Redis(connection_pool=make_pool(socket_timeout=LIMIT, max_connections=1))
+    client.xgroup_create("stream", "group", mkstream=True)
+    run, nothing = BLOCKING[command]
+
+    assert run(client) == nothing
+
+    assert client.connection_pool.stats().created_total == 1
+
+
+@pytest.mark.parametrize("command", BLOCKING)
+def test_blocking_is_not_retried(
+    make_pool: MakePool, scripted: ScriptedServer, command: str
+) -> None:
+    """What a blocking command took may be lost with its reply: the caller is told, and decides."""
+    scripted.always(command, DROP)
+    pool = make_pool(host=scripted.host, port=scripted.port, retry="always")
+    run, _ = BLOCKING[command]
+
+    with pytest.raises(redis.ConnectionError, match="may have executed"):
+        run(Redis(connection_pool=pool))
+
+    assert scripted.received[command] == 1
+
+
+def test_blocking_for_ever(make_pool: MakePool, server: Valkey) -> None:
+    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says."""
+    client = Redis(connection_pool=make_pool(socket_timeout=0.1, alias="patient"))
+
+    def push() -> None:
+        # Only once more time has passed for the blocked client than a reply may take.
+        eventually(lambda: [row for row in server.clients("patient") if int(row["idle"]) >= 1])
+        with server.outside() as other:
+            other.rpush("list", "x")
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+
+    assert client.blpop("list", timeout=0) == (b"list", b"x")
+    pushing.join()
+
+
+def test_subscriptions_are_counted_apart(make_pool: MakePool) -> None:
+    """They take none of ``max_connections``, and ``max_pubsub`` bounds them."""
+    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.01)
+    client = Redis(connection_pool=pool)
+    with client.pubsub() as first, client.pubsub() as second, client.pubsub() as third:
+        first.subscribe("news")
+        second.subscribe("news")
+        with pytest.raises(PoolTimeout, match="MAX_PUBSUB"):
+            third.subscribe("news")
+
+        assert client.ping()
+        assert (pool.stats().pubsub, pool.stats().in_use) == (2, 0)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_subscriptions_come_back(make_pool: MakePool, flushed: Valkey, protocol: int) -> None:
+    """After a cut line a subscription is there again for all its channels, without a word."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, protocol=protocol)
+        with Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe("news", "sport")
+            pubsub.psubscribe("weather.*")
+            proxy.reset_all()
+
+            for channel in ("news", "sport", "weather.today"):
+                assert eventually(lambda channel=channel: heard(pubsub, flushed, channel))
+
+
+def heard(pubsub: Any, server: Valkey, channel: str) -> bool:
+    """Whether what is published on `channel` arrives."""
+    with server.outside() as outside:
+        outside.publish(channel, "something")
+    message = pubsub.get_message(timeout=0.2)
+    return message is not None and message["channel"] == channel.encode()
+
+
+def test_subscriptions_notice_a_fork(pool: ConnectionPool) -> None:
+    """A child can neither listen nor subscribe on its parent's line; its own work well."""
+    client = Redis(connection_pool=pool)
+    with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe("news")
+
+        def in_the_child() -> list[Any]:
+            with client.pubsub() as own:
+                own.subscribe("news")
+                return [refused(pubsub.get_message), own.get_message(timeout=5.0)["type"]]
+
+        assert in_child(in_the_child) == [True, "subscribe"]
+        client.publish("news", "still here")
+        assert eventually(lambda: pubsub.get_message(timeout=1.0))["data"] == b"still here"
+
+
+def refused(listen: Callable[[], Any]) -> bool:
+    """Whether a connection of the parent's is refused."""
+    try:
+        listen()
+    except redis.ConnectionError as error:
+        return "parent" in str(error)
+    return False
