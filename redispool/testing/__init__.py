@@ -1,6 +1,6 @@
 """For the tests of an application: a real server, faults, and an eye on what is not given back.
 
-The pytest plugin beside it makes fixtures of these. redispool itself imports nothing of it.
+The pytest plugin, ``redispool_pytest``, makes fixtures of these. redispool itself imports none.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The pytest plugin: a server, its URL and a factory as fixtures, and a check of what came back.
 
 pytest loads it wherever redispool is installed, so it does nothing before a fixture is asked for.
+It lies outside of the package, for with the package would come redis-py, in each run of pytest, and
+``ssl``, which gevent has to patch before it is imported.
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from redispool import PoolFactory
-
-    from .server import RunningServer
+    from redispool.testing import RunningServer
 
 HELP = "run tests against the Redis at this URL, never emptied; a server of their own without it"
 
@@ -27,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def redispool_server(pytestconfig: pytest.Config) -> Iterator[RunningServer]:
     """One server for all tests of the process: started for them, or the one that a URL names."""
-    from . import server
+    from redispool.testing import server
 
     url = pytestconfig.getoption("redispool_url") or pytestconfig.getini("redispool_url")
     if url:
@@ -43,7 +44,7 @@ def redispool_url(redispool_server: RunningServer) -> str:
 
     A server that was given by its URL is never emptied: its keys may be somebody's.
     """
-    from . import server
+    from redispool.testing import server
 
     if isinstance(redispool_server, server.Server):
         with redispool_server.outside() as client:
@@ -55,8 +56,7 @@ def redispool_url(redispool_server: RunningServer) -> str:
 def redispool_factory(redispool_url: str) -> Iterator[PoolFactory]:
     """A `PoolFactory` for the server; at the end of the test everything must have come back."""
     from redispool import PoolFactory
-
-    from .returns import assert_all_returned
+    from redispool.testing import assert_all_returned
 
     factory = PoolFactory(redispool_url)
     try:
@@ -73,7 +73,7 @@ def redispool_returns_all() -> Iterator[None]:
     For some tests: ``@pytest.mark.usefixtures("redispool_returns_all")``; for all of them:
     ``usefixtures = redispool_returns_all`` in the configuration file.
     """
-    from .returns import all_pools, assert_returned, held_of
+    from redispool.testing.returns import all_pools, assert_returned, held_of
 
     before = {lease for _, lease in held_of(all_pools())}
     yield
