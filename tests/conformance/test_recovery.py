@@ -156,7 +156,7 @@ def test_black_hole_in_use(make_pool: MakePool, proxy: FaultProxy) -> None:
 def test_a_black_hole_is_an_outage(
     make_pool: MakePool, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where connecting hangs, each caller waits for his own time at most; the end is noticed."""
+    """Where connecting hangs, two at most try at once, and each waits for his own time at most."""
     clock = Clock(monkeypatch)
     pool = make_pool(url=proxy.url, max_connections=4, timeout=1.0, socket_connect_timeout=0.2)
     pool.warm_up(1)
@@ -170,7 +170,9 @@ def test_a_black_hole_is_an_outage(
             pool.acquire()
         return time.monotonic() - started
 
+    proxy.most_dialling = 0
     assert max(run_threads(20, work)) < 1.0 + 1.0
+    assert proxy.most_dialling <= 2
     assert pool.stats().permits == 4
     proxy.heal()
     assert eventually(lambda: answers(pool))
