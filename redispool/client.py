@@ -96,7 +96,9 @@ class Redis(redis.Redis):
     def pubsub(self, **kwargs: Any) -> PubSub:
         """Subscribe to channels. The connection is counted apart, within ``max_pubsub``."""
         pool = getattr(self.connection_pool, "subscriptions", self.connection_pool)
-        return PubSub(pool, event_dispatcher=self._event_dispatcher, **kwargs)
+        # Not with the client's event_dispatcher: that has a lock, and what left it taken in one
+        # subscription would stop all others.
+        return PubSub(pool, **kwargs)
 
     def _on(self, pool: Any) -> Redis:
         """The same client on another pool, without the 0.1 ms that redis-py's constructor takes."""

@@ -313,6 +313,14 @@ def test_a_reader_does_not_hold_up_a_writer(client: Redis) -> None:
     assert list(client.blpop("list", timeout=5)) == [b"list", b"x"]
 
 
+def test_subscriptions_share_no_lock(client: Redis) -> None:
+    """What an interruption leaves taken in one subscription does not stop the others."""
+    first, second = client.pubsub(), client.pubsub()
+
+    dispatchers = {id(each._event_dispatcher) for each in (first, second, client)}
+    assert len(dispatchers) == 3
+
+
 def test_options_beside_a_pool_are_refused(pool: ConnectionPool) -> None:
     """What a client with a given pool could only ignore is refused by name."""
     with pytest.raises(TypeError, match="decode_responses"):
