@@ -161,7 +161,8 @@ def on_raw_connection(pool: ConnectionPool, *command: Any) -> None:
     with pool.connection() as connection:
         connection.send_command(*command)
         try:
-            connection.read_response(push_request=True)
+            # What answers a subscription in RESP3 is a push.
+            connection.read_response(push_request=command[0].endswith("SUBSCRIBE"))
         except redis.RedisError:
             pass
 
