@@ -35,6 +35,7 @@ class Capacity:
         self.returned = Bell()
         """Rings when a slot has ended."""
         self.reclaimed: Counter[str] = Counter()
+        """Connections that were dropped without being given back."""
         self._places: dict[Place, bool] = {}  # a set that can be listed in one step
         self._ended: list[Tally] = []
         self.surplus: list[None] = []
@@ -57,9 +58,6 @@ class Capacity:
 
     def reclaim(self, slot: Slot) -> None:
         """Put another in the place of a slot that was dropped. For its finalizer; takes no lock."""
-        if slot.forgotten:
-            slot.forgotten = False
-            count(self.reclaimed, "connections")
         self._succeed(slot.place, slot.turn, slot.reference)
 
     def heal(self) -> None:
@@ -90,7 +88,7 @@ class Capacity:
             # One step in CPython: what ends meanwhile is appended behind it.
             ended = list(self._ended)
             self._ended[: len(ended)] = [Tally.total(ended)]
-            for _ in range(more):
+            for _ in range(0 if self.shut.is_set() else more):
                 if not self._pay_surplus():
                     self._add()
             return [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]

@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, Time
 from redis.utils import str_if_bytes
 
 from . import commands
+from .capacity import count
 from .errors import ForkedLease, NotOwned, PoolClosed
 from .leases import Lease
 from .ledger import Ledger
@@ -297,7 +298,9 @@ class PooledConnection(base.AbstractConnection):
         if sys.is_finalizing():
             return  # nothing is lost by the end of the interpreter, and nothing said
         if self.slot is not None and self.lease and self.born:
-            self.slot.forgotten = True
+            capacity = self.slot.capacity()
+            if capacity is not None:
+                count(capacity.reclaimed, "connections")
             self.slot = None  # and this before the warning, which a filter may make an error
             warnings.warn(
                 f"{self!r} was never given back; it is closed, and its place is free again",

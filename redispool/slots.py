@@ -37,7 +37,6 @@ class Slot:
     __slots__ = (
         "__weakref__",
         "capacity",
-        "forgotten",
         "held",
         "place",
         "reference",
@@ -53,8 +52,6 @@ class Slot:
         self.tally = place.tally
         self.held: weakref.ref[PooledConnection] | None = None
         """The connection in this place, for those who look at the pool from outside."""
-        self.forgotten = False
-        """Whether its connection was dropped without being given back."""
         self.reference = weakref.ref(self)
 
     @property

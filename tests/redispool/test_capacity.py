@@ -168,18 +168,6 @@ def test_the_figures_of_a_dropped_slot_stay() -> None:
     assert [tally.acquired for tally in capacity.tallies()] == [8]
 
 
-@pytest.mark.usefixtures("no_gc")
-def test_forgotten_connections_are_counted() -> None:
-    """Only a slot whose connection was lent and forgotten counts as reclaimed."""
-    capacity = Capacity(2, Gate(POLICY, at_once=9))
-    forgotten, dropped = take(capacity), take(capacity)
-    forgotten.forgotten = True
-    del forgotten, dropped
-
-    assert capacity.reclaimed == {"connections": 1}
-    assert len(drain(capacity)) == 2
-
-
 def test_a_dropped_slot_goes_to_who_waits() -> None:
     """The finalizer serves the queue, like any return."""
     capacity = Capacity(1, Gate(POLICY, at_once=9))
@@ -384,3 +372,13 @@ def test_resizing_often_costs_no_memory_and_no_figures() -> None:
 
     assert len(capacity.tallies()) < 10
     assert sum(tally.acquired for tally in capacity.tallies()) == 50
+
+
+def test_a_closed_pool_does_not_grow() -> None:
+    """After the end a greater size brings no places."""
+    capacity = Capacity(1, Gate(POLICY))
+    capacity.shut.set()
+
+    capacity.resize(3)
+
+    assert len(capacity.slots()) == 1
