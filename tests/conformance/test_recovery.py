@@ -16,6 +16,7 @@ from redispool.policy import Policy
 from redispool.testing import FaultProxy
 from tests.conftest import MakePool
 from tests.support import Clock, ScriptedServer, Valkey, eventually, run_threads
+from tests.support.callers import ask
 from tests.support.scale import scale
 
 READ_ONLY = b"-READONLY You can't write against a read only replica.\r\n"
@@ -98,6 +99,27 @@ def test_idle_connections_that_were_closed(
 
     assert proxy.dials == 4
     assert pool.stats().closed_total["dead_at_checkout"] == 1
+
+
+def test_suspect_mode(make_pool: MakePool, server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once one is found dead, the others are looked at even if they were used just before."""
+    clock = Clock(monkeypatch)
+    pool = make_pool(max_connections=3)
+    held = [pool.acquire() for _ in range(3)]
+    pool.release(held[0])
+    clock.advance(0.4)
+    pool.release(held[1])
+    server.kill_clients(pool.alias)
+    eventually(lambda: not held[0].alive())
+    clock.advance(0.2)
+    pool.capacity.queue.idle.rotate(1)  # the older one is next
+    with pool.connection():
+        assert pool.stats().closed_total["dead_at_checkout"] == 1
+        with pool.connection() as other:  # its 0.5 s have not passed
+            assert ask(other, "PING") == b"PONG"
+
+    assert pool.stats().closed_total["dead_at_checkout"] == 2
+    pool.release(held[2])
 
 
 def test_kill_of_busy_connections(make_pool: MakePool, server: Valkey) -> None:

@@ -171,29 +171,6 @@ def interrupt(*_: Any) -> None:
 # Checking before lending
 
 
-def test_one_dead_connection_makes_the_others_suspect(
-    make_pool: MakePool, server: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once one is found dead, the others are looked at even if they were used just before."""
-    clock = Clock(monkeypatch)
-    pool = make_pool(max_connections=3)
-    held = [pool.acquire() for _ in range(3)]
-    pool.release(held[0])
-    clock.advance(0.4)
-    pool.release(held[1])
-    server.kill_clients(pool.alias)
-    eventually(lambda: not held[0].alive())
-    clock.advance(0.2)
-    pool.capacity.queue.idle.rotate(1)  # the older one is next
-    with pool.connection():
-        assert pool.stats().closed_total["dead_at_checkout"] == 1
-        with pool.connection() as other:  # its 0.5 s have not passed
-            assert ask(other, "PING") == b"PONG"
-
-    assert pool.stats().closed_total["dead_at_checkout"] == 2
-    pool.release(held[2])
-
-
 def test_what_was_idle_for_long_is_pinged(
     make_pool: MakePool, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
