@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 from redis._parsers import _HiredisParser, _RESP2Parser, _RESP3Parser
 
-from redispool import ConnectionPool, Redis, scope
+from redispool import ConnectionPool, Redis, commands, scope
 from redispool.scopes import Scope, current
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually
@@ -151,6 +152,21 @@ def outside(server: Valkey) -> Iterator[redis.Redis]:
     """A client that has nothing to do with the pool, in the same database."""
     with server.outside(db=DATABASE) as client:
         yield client
+
+
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_the_injector_strikes_at_every_point_and_nowhere_else(kind: Kind) -> None:
+    """Each point of a piece of work interrupts it; beyond the last it ends as it should."""
+    args = ("XREAD", "COUNT", 5, "BLOCK", 2000, "STREAMS", "s", "$")
+    work = partial(commands.blocks_for, args)
+    points = count_points(work, kind)
+
+    outcomes = [strike(work, kind, point) for point in every(points, at_most=None)]
+    beyond = strike(work, kind, points + 1)
+
+    assert points > 20
+    assert {(each.struck, each.interrupted) for each in outcomes} == {(True, True)}
+    assert (beyond.struck, beyond.interrupted, beyond.value) == (False, False, 2.0)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
