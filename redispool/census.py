@@ -33,7 +33,7 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
     capacity, counts = pool.capacity, pool.counts
     capacity.heal()
     tally = Tally.total(capacity.tallies())
-    held = leases.current(pool)
+    held, outage = leases.current(pool), capacity.gate.outage
     in_use = sum(1 for connection in capacity.connections() if connection.lease and connection.born)
     idle, permits = len(capacity.queue.idle), len(capacity.queue.permits)
     others = len(capacity.slots()) - idle - in_use - permits
@@ -61,6 +61,8 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
         created_total=tally.created,
         create_failed_total=counts["create_failed"],
         create_seconds_sum=tally.create_seconds,
+        away_seconds=now - outage.since if outage else 0.0,
+        away_reason=str(outage.error) if outage else "",
         closed_total={reason: pool.evictor.closings[reason] for reason in CLOSE_REASONS},
         reclaimed_total=capacity.reclaimed["connections"],
         misuse_total=counts["misuse"],

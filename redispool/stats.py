@@ -51,6 +51,10 @@ class PoolStats:
     created_total: int
     create_failed_total: int
     create_seconds_sum: float
+    away_seconds: float
+    """How long the server has been away; 0 while nothing is known against it."""
+    away_reason: str
+    """What the last dial ended in; empty while nothing is known against the server."""
     closed_total: Mapping[str, int]
     """Connections closed, by reason."""
     reclaimed_total: int

@@ -313,9 +313,12 @@ def test_fail_fast_when_open(
 
     assert dials_of(pool) == dials
     assert pool.stats().failed_total == 6
+    assert pool.stats().away_seconds > 0
+    assert "refused" in pool.stats().away_reason
     monkeypatch.undo()
     proxy.accept()
     assert eventually(lambda: answers(pool))
+    assert (pool.stats().away_seconds, pool.stats().away_reason) == (0.0, "")
     with pool.connection(timeout=0):  # the first success has opened the way for all
         pass
 
