@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -71,6 +72,8 @@ def run(
     """
     if alias is not None and alias not in factory.options:
         return [f"{alias!r} is no alias of REDISPOOL; defined are: {', '.join(factory.aliases)}"]
+    # Without a handler Python prints warnings: what a report says would be said twice.
+    logging.getLogger("redispool").addHandler(logging.NullHandler())
     try:
         report = REPORTS[what](factory, factory.aliases if alias is None else [alias])
     except InvalidOption as error:

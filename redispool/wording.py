@@ -47,12 +47,9 @@ def unavailable(pool: ConnectionPool, outage: Outage, now: float) -> ServerUnava
 
 def name_the_setting(pool: ConnectionPool, error: Exception) -> None:
     """Let the message of a server that refused the credentials say where they come from."""
-    which = '["CREDENTIAL_PROVIDER"]' if pool.options.credential_provider else '["PASSWORD"]'
-    error.args = (
-        f"pool {pool.alias!r}: the server {pool.options.server} refused the credentials: {error}; "
-        f'see REDISPOOL["{pool.alias}"]{which} or the URL',
-        *error.args[1:],
-    )
+    which = "CREDENTIAL_PROVIDER" if pool.options.credential_provider else "PASSWORD"
+    setting = f'REDISPOOL["{pool.alias}"]["{which}"]'
+    error.args = (f"{error} (see {setting}, or the URL)", *error.args[1:])
 
 
 def gone_away(pool: ConnectionPool, outage: Outage) -> str:
