@@ -200,7 +200,7 @@ class PooledConnection(base.AbstractConnection):
         except ResponseError as error:
             self._replied()
             if isinstance(error, ReadOnlyError):
-                self.ledger.demoted = True
+                self.ledger.refused_write()
             raise
         self._replied()
         return response

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .capacity import Capacity, count
+from .ledger import READ_ONLY
 from .policy import PING_WITHIN, RENEWED_FOR, Check, Policy
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ class Fitness:
     def reason_not_to_keep(self, connection: PooledConnection, now: float) -> str | None:
         """Why a connection that was given back is to be closed; None where it may be kept."""
         ledger = connection.ledger
-        if not ledger.clean:  # nor is that of a line that was closed
+        if ledger.owed or ledger.left:  # so it is with a line that was closed
             return self._what_is_wrong(connection, now)
-        if ledger.demoted:
-            return "read_only"
         if connection.batch is not self.batch:
             return "pool_closed" if self._capacity.shut.is_set() else "drained"
         if now >= connection.expires_at:
@@ -74,18 +73,20 @@ class Fitness:
         return "resized" if self._capacity.surplus else None
 
     def _what_is_wrong(self, connection: PooledConnection, now: float) -> str:
-        if connection.is_open:
-            return "dirty_pending" if connection.ledger.owed else "dirty_tainted"
-        self._suspect_since = now
-        return "dead_in_use"
+        if not connection.is_open:
+            self._suspect_since = now
+            return "dead_in_use"
+        if connection.ledger.owed:
+            return "dirty_pending"
+        return "read_only" if connection.ledger.left == READ_ONLY else "dirty_tainted"
 
     def tells_of_a_failover(self, connection: PooledConnection, now: float) -> bool:
         """Whether all connections are to be renewed, because a replica answered this one.
 
         One that was dialled a moment ago says only that the name still leads to a replica.
         """
-        demoted = connection.ledger.demoted and connection.batch is self.batch
-        return demoted and now - connection.born >= RENEWED_FOR
+        demoted = connection.ledger.left & READ_ONLY and connection.batch is self.batch
+        return bool(demoted) and now - connection.born >= RENEWED_FOR
 
     def _is_well(self, connection: PooledConnection, wanted: Check, left: float) -> bool:
         count(self.checks, wanted.value)

@@ -18,10 +18,14 @@ _PLAIN_LIMIT = 2000
 TAKE_NO_ARGUMENTS = frozenset({"DISCARD", "EXEC", "MULTI", "UNWATCH"})
 
 
+# What a session was left in.
+MULTI, WATCH, STAINED, READ_ONLY = 1, 2, 4, 8
+
+
 class Ledger:
     """Books kept by the only holder of a connection; the pool judges them when it comes back."""
 
-    __slots__ = ("demoted", "multi", "owed", "stained", "watch")
+    __slots__ = ("left", "owed")
 
     def __init__(self) -> None:
         self.reset()
@@ -29,11 +33,9 @@ class Ledger:
     def reset(self) -> None:
         """A new session has begun: nothing owed, nothing left behind."""
         self.owed = 0
-        self.multi = False
-        self.watch = False
-        self.stained = False
-        self.demoted = False
-        """Whether the server refused a write: it is a replica, since a failover perhaps."""
+        """Replies that have not been read in full."""
+        self.left = 0
+        """What the next user would find: `MULTI` and so on, added up. 0 is a fresh session."""
 
     def sent(self, batch: Iterable[Sequence[Any]]) -> None:
         """Book the commands of `batch`; to be called before their first byte goes out."""
@@ -48,28 +50,32 @@ class Ledger:
 
     def stain(self) -> None:
         """The session is in a state that nobody knows; the connection must not be lent again."""
-        self.stained = True
+        self.left |= STAINED
+
+    def refused_write(self) -> None:
+        """The server is a replica, since a failover perhaps."""
+        self.left |= READ_ONLY
 
     @property
     def clean(self) -> bool:
         """Whether the next user would find a fresh session."""
-        return not (self.owed or self.stained or self.multi or self.watch)
+        return not (self.owed or self.left)
 
     def _book(self, args: Sequence[Any]) -> None:
         first, second = commands.words(args)
         if second and first in TAKE_NO_ARGUMENTS:
-            self.stained = True  # refused, but what does that do to the transaction?
+            self.stain()  # refused, but what does that do to the transaction?
         elif first == "MULTI":
-            self.multi = True
+            self.left |= MULTI
         elif first == "WATCH":
-            self.watch = True
+            self.left |= WATCH
         elif first in {"EXEC", "DISCARD"}:
             # Without MULTI the server answers with an error and goes on watching.
-            self.watch = self.watch and not self.multi
-            self.multi = False
+            if self.left & MULTI:
+                self.left &= ~(MULTI | WATCH)
         elif first == "UNWATCH":
-            self.watch = False
+            self.left &= ~WATCH
         elif commands.leaves_state(args):
-            self.stained = True
+            self.stain()
         elif first not in commands.LEAVES_NOTHING and len(_plain) < _PLAIN_LIMIT:
             _plain.add(args[0])
