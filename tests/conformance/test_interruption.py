@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -213,6 +214,10 @@ def test_inject_every_point(
         assert not outcome.error, (point, outcome.error)
         assert outcome.interrupted or outcome.value == work.gives, (point, outcome)
         assert not outcome.complaints, (point, outcome)
+        if kind == "opcode" and pool.stats().in_use:
+            # Struck between the opcodes that end an except block, where no signal is handled:
+            # redis-py's frame and its error hold each other, and the connection, until then.
+            gc.collect()
         assert client.get("key3") == b"value3", point
         if work.finds_dead_lines:
             pool.recycle()
