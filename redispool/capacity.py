@@ -7,8 +7,9 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .flag import Flag
 from .gate import Gate
-from .slots import Bell, Place, Slot, SlotQueue, Tally
+from .slots import LOOK_AGAIN, Place, Slot, SlotQueue, Tally
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
@@ -30,10 +31,10 @@ class Capacity:
         self.gate = gate
         self.queue = SlotQueue(gate)
         self.reference = weakref.ref(self)
-        self.shut = threading.Event()
+        self.shut = Flag()
         """Set when the pool is closed: no slot is given out any more."""
-        self.returned = Bell()
-        """Rings when a slot has ended."""
+        self.returned = Flag()
+        """Set when a slot has ended; cleared by those who wait for that."""
         self.reclaimed: Counter[str] = Counter()
         """Connections that were dropped without being given back."""
         self._places: dict[Place, bool] = {}  # a set that can be listed in one step
@@ -64,7 +65,7 @@ class Capacity:
         """Fill the places of slots whose finalizer was itself interrupted, by a signal handler."""
         for place in list(self._places):
             turn, reference = place.newest()
-            if reference is not None and reference() is None:
+            if reference is None or reference() is None:
                 self._succeed(place, turn, reference)
 
     def abandon(self, slot: Slot) -> None:
@@ -83,15 +84,26 @@ class Capacity:
 
         Slots in use that are too many end when they are given back.
         """
-        with self._resizing:
-            more, self.size = size - self.size, size
-            # One step in CPython: what ends meanwhile is appended behind it.
-            ended = list(self._ended)
-            self._ended[: len(ended)] = [Tally.total(ended)]
-            for _ in range(0 if self.shut.is_set() else more):
-                if not self._pay_surplus():
-                    self._add()
-            return [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]
+        # It takes microseconds: a lock that is held for longer was left behind by an interruption.
+        if not self._resizing.acquire(timeout=LOOK_AGAIN):
+            self._resizing = threading.Lock()
+            self._resizing.acquire()
+        try:
+            return self._become(size)
+        finally:
+            self._resizing.release()
+
+    def _become(self, size: int) -> list[PooledConnection]:
+        self.size = size
+        # Not from the old size: what an interruption kept from being done is done now.
+        more = size - (len(self._places) - len(self.surplus))
+        # One step in CPython: what ends meanwhile is appended behind it.
+        ended = list(self._ended)
+        self._ended[: len(ended)] = [Tally.total(ended)]
+        for _ in range(0 if self.shut.is_set() else more):
+            if not self._pay_surplus():
+                self._add()
+        return [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]
 
     def slots(self) -> list[Slot]:
         """All slots, free or in use."""
@@ -142,29 +154,26 @@ class Capacity:
 
     def _add(self) -> None:
         place = Place()
-        slot = Slot(self.reference, place, 0)
         self._places[place] = True
-        place.slots[0] = slot.reference
-        self.queue.give_permit(slot)
+        self._succeed(place, *place.newest())
 
-    def _succeed(self, place: Place, turn: int, reference: weakref.ref[Slot]) -> None:
+    def _succeed(self, place: Place, turn: int, reference: weakref.ref[Slot] | None) -> None:
         """Let another slot follow that of `turn` in its place: once, however often it is tried.
 
         An interruption before the one step that settles it leaves all to the next try, and one
         after it drops the new slot, which is followed by another in the same way.
         """
-        if place.slots.get(turn) is not reference:
-            return  # it has been followed already, or the place is no more
+        if place not in self._places or place.slots.get(turn) is not reference:
+            return  # the place is no more, or it has been followed already
         slot = Slot(self.reference, place, turn + 1)
         if place.slots.setdefault(turn + 1, slot.reference) is slot.reference:
             place.slots.pop(turn - 1, None)
             self.free(slot)
 
     def _end(self, slot: Slot) -> None:
-        slot.place.slots.clear()
-        if self._places.pop(slot.place, False):
+        if self._places.pop(slot.place, False):  # from here on nothing follows this slot
             self._ended.append(slot.tally)
-        self.returned.ring()
+        self.returned.set()
 
 
 def count(counter: Counter[str], key: str) -> None:

@@ -47,7 +47,7 @@ def take_stats(pool: ConnectionPool) -> PoolStats:
         in_use=in_use,
         connecting=max(others, 0),  # not below 0, should a place change hands meanwhile
         permits=permits,
-        waiting=len(capacity.queue.waiters),
+        waiting=capacity.queue.count(),
         pubsub=len(leases.current(pool.subscriptions)),
         pubsub_timeouts_total=pool.subscriptions.counts["timeouts"],
         acquired_total=tally.acquired,

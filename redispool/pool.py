@@ -22,7 +22,7 @@ from .leases import Lease
 from .options import PoolOptions, check
 from .policy import Policy
 from .settings import DEFAULT
-from .slots import Free, Slot
+from .slots import LOOK_AGAIN, Free, Slot
 from .stats import PoolStats
 
 __all__ = ["ConnectionPool"]
@@ -235,12 +235,14 @@ class ConnectionPool(RedisPyPool):
         self.capacity.shut.set()
         self.fitness.renew_all()
         self.evictor.end_all_idle("pool_closed")
-        for waiter in list(self.capacity.queue.waiters):
-            waiter.ring()
+        self.capacity.queue.wake_all()
+        returned = self.capacity.returned
         while self.capacity.slots() and (left := deadline - monotonic()) > 0:
-            self.capacity.returned.sleep(left)
+            returned.clear()
+            if self.capacity.slots():
+                # Now and then at least: another who closes may have cleared it meanwhile.
+                returned.wait(min(left, LOOK_AGAIN))
             self.evictor.end_all_idle("pool_closed")
-        self.capacity.returned.ring()  # for the next one who closes
         held = self.capacity.connections()
         for connection in held:
             connection.cut()

@@ -74,13 +74,13 @@ class Place:
 
     def __init__(self) -> None:
         self.slots: dict[int, weakref.ref[Slot]] = {}
-        """By turns: who stands here, and the one before. Empty when the place is no more."""
+        """By turns, from 0 on: who stands here, and the one before."""
         self.tally = Tally()
 
     def newest(self) -> tuple[int, weakref.ref[Slot] | None]:
-        """Whose turn it is."""
+        """Whose turn it is; -1 where none was yet."""
         # list(dict.items()) is one step in CPython: no lock is needed against the finalizers.
-        return max(list(self.slots.items()), default=(0, None), key=lambda found: found[0])
+        return max(list(self.slots.items()), default=(-1, None), key=lambda found: found[0])
 
 
 @dataclass(slots=True)
@@ -235,8 +235,8 @@ class SlotQueue:
             first: whether this caller was served already, in vain, and so goes before all others.
         """
         waiter = Waiter()
-        self.waiters.insert(0 if first else len(self.waiters), waiter)
         try:
+            self.waiters.insert(0 if first else len(self.waiters), waiter)
             heal()
             # Only now: what came free since the last look would otherwise be missed.
             self.hand_over()
@@ -252,6 +252,10 @@ class SlotQueue:
             self._leave(waiter, keep=False)
             raise
         return self._leave(waiter, keep=True)
+
+    def count(self) -> int:
+        """How many callers wait; one whose leaving was interrupted does not."""
+        return sum(not waiter.gone for waiter in list(self.waiters))
 
     def wake_all(self) -> None:
         """Let all who wait see whether that still makes sense."""

@@ -95,7 +95,7 @@ def _exhausted(
 ) -> PoolTimeout:
     now = monotonic()
     held, size = leases.current(pool), pool.capacity.size
-    waiting = len(pool.capacity.queue.waiters)
+    waiting = pool.capacity.queue.count()
     oldest = held[0].describe(now) if held else ""
     own = [lease for lease in held if lease.thread == threading.get_ident()]
     parts = [

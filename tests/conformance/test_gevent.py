@@ -27,7 +27,7 @@ def test_gevent_late_patch(flushed: Valkey, patched: str) -> None:
     assert report_of("gevent_late", flushed.port, patched, "wait") is True
 
 
-@pytest.mark.parametrize("patched", ["after"])
+@pytest.mark.parametrize("patched", ["after", "before", "used"])
 def test_gevent_late_patch_at_the_end(flushed: Valkey, patched: str) -> None:
     """`close` lets the greenlets run that it waits for, so that it has to cut none."""
     assert report_of("gevent_late", flushed.port, patched, "close") == 0

@@ -13,10 +13,10 @@ import pytest
 import redis
 from redis._parsers import _HiredisParser, _RESP2Parser, _RESP3Parser
 
-from redispool import ConnectionPool, Redis, commands, scope
+from redispool import ConnectionPool, PoolClosed, Redis, commands, scope
 from redispool.scopes import Scope, current
 from tests.conftest import MakePool
-from tests.support import Valkey, eventually
+from tests.support import Valkey, eventually, run_threads
 from tests.support.callers import ask
 from tests.support.injection import Injected, Kind, count_points, every, strike
 from tests.support.scale import scale
@@ -263,3 +263,52 @@ def known_to_server(pool: ConnectionPool, outside: redis.Redis) -> int:
     """How many connections of the pool are open on the server's side."""
     names = [row["name"] for row in outside.client_list()]
     return sum(name.startswith(f"redispool:{pool.alias}:") for name in names)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_inject_every_point_of_the_end(make_pool: MakePool, kind: Kind) -> None:
+    """Wherever `close` is interrupted: called again it ends, and lends nothing any more."""
+
+    def closing() -> ConnectionPool:
+        pool = make_pool(max_connections=2)
+        pool.warm_up(2)
+        return pool
+
+    points = count_points(partial(closing().close, 0), kind)
+    for point in every(points, at_most=SAMPLE and 2 * SAMPLE):
+        pool = closing()
+        strike(partial(pool.close, 0), kind, point)
+
+        assert run_threads(1, lambda _, pool=pool: pool.close(0), within=10.0) == [0], point
+        assert pool.closed, point
+        assert pool.capacity.connections() == [], point
+        with pytest.raises(PoolClosed):
+            pool.acquire()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+@pytest.mark.parametrize("change", [(2, 4), (4, 2)], ids=["more", "fewer"])
+def test_inject_every_point_of_a_change(
+    make_pool: MakePool, kind: Kind, change: tuple[int, int]
+) -> None:
+    """Wherever `resize` is interrupted: called again it brings the size that was asked for."""
+    before, after = change
+    pool = make_pool(max_connections=before)
+
+    def resize() -> None:
+        pool.resize(after)
+
+    def get_ready() -> None:
+        pool.resize(before)
+        pool.warm_up(2)
+
+    get_ready()
+    for point in every(count_points(resize, kind), at_most=SAMPLE and 2 * SAMPLE):
+        get_ready()
+        strike(resize, kind, point)
+        resize()
+
+        stats = pool.stats()
+        assert (stats.idle + stats.permits, stats.in_use) == (after, 0), point

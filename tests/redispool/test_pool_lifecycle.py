@@ -27,6 +27,7 @@ from redispool import (
     Redis,
     slots,
 )
+from redispool.slots import Bell
 from tests.conftest import MakePool
 from tests.support import HANG, ScriptedServer, Valkey, eventually, in_child, run_threads
 from tests.support.callers import ask, in_background
@@ -46,14 +47,13 @@ def test_the_end_closes_what_is_idle(pool: ConnectionPool, server: Valkey) -> No
 
 def test_two_who_close_are_both_told(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two that close the pool, say a signal handler and ``atexit``, neither waits in vain."""
-    connection, bell = pool.acquire(), pool.capacity.returned
-    sleep, asleep = bell.sleep, set()
+    connection, sleep, asleep = pool.acquire(), Bell.sleep, set()
 
-    def noted_sleep(seconds: float) -> None:
+    def noted_sleep(bell: Bell, seconds: float) -> None:
         asleep.add(threading.get_ident())
-        sleep(seconds)
+        sleep(bell, seconds)
 
-    monkeypatch.setattr(bell, "sleep", noted_sleep)
+    monkeypatch.setattr(Bell, "sleep", noted_sleep)
     closing = [in_background(lambda: pool.close(timeout=30.0)) for _ in range(2)]
     eventually(lambda: len(asleep) == 2)
 
