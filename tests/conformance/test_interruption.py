@@ -155,6 +155,7 @@ def outside(server: Valkey) -> Iterator[redis.Redis]:
         yield client
 
 
+@pytest.mark.usefixtures("no_gc")  # a finalizer of other tests would have points too
 @pytest.mark.parametrize("kind", ["line", "opcode"])
 def test_the_injector_strikes_at_every_point_and_nowhere_else(kind: Kind) -> None:
     """Each point of a piece of work interrupts it; beyond the last it ends as it should."""
