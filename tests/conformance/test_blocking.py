@@ -93,7 +93,9 @@ def test_subscriptions_are_counted_apart(make_pool: MakePool) -> None:
             third.subscribe("news")
 
         assert client.ping()
-        assert (pool.stats().pubsub, pool.stats().in_use) == (2, 0)
+        stats = pool.stats()
+        assert (stats.pubsub, stats.in_use) == (2, 0)
+        assert (stats.pubsub_timeouts_total, stats.timeouts_total) == (1, 0)
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -127,9 +129,12 @@ def test_subscriptions_notice_a_fork(pool: ConnectionPool) -> None:
         def in_the_child() -> list[Any]:
             with client.pubsub() as own:
                 own.subscribe("news")
-                return [refused(pubsub.get_message), own.get_message(timeout=5.0)["type"]]
+                said = own.get_message(timeout=5.0)
+                theirs = pubsub.get_message, lambda: pubsub.subscribe("more")
+                return [said["type"], *map(refused, theirs)]
 
-        assert in_child(in_the_child) == [True, "subscribe"]
+        assert in_child(in_the_child) == ["subscribe", True, True]
+        assert client.pubsub_channels("more") == []
         client.publish("news", "still here")
         assert eventually(lambda: pubsub.get_message(timeout=1.0))["data"] == b"still here"
 

@@ -1,36 +1,16 @@
-"""Signals whose handlers raise: in a command, in the queue, at the end of the process."""
+"""Signals whose handlers raise: in a command, and in the queue."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
 
 from redispool import Redis
 from tests.conftest import MakePool
-from tests.support import Valkey, eventually, in_child, storm
-
-BUSY = """
-import signal, sys
-from redispool import Redis
-
-client = Redis(url={url!r}, max_connections=1)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
-client.ping()
-print("ready", flush=True)
-try:
-    client.blpop("nothing", timeout=0)
-except SystemExit:
-    stats = client.connection_pool.stats()
-    print(stats.idle + stats.permits, stats.in_use, client.get("key"), flush=True)
-    raise
-"""
-"""A program that ends on SIGTERM, which comes in the middle of a command."""
+from tests.support import eventually, in_child, storm
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -78,24 +58,3 @@ def test_interrupt_while_queued(make_pool: MakePool) -> None:
         return pool.stats().idle == 1
 
     assert in_child(interrupt_in_the_queue, within=30.0)
-
-
-def test_sigterm_systemexit_mid_command(server: Valkey) -> None:
-    """SystemExit out of a command frees its place, and the process ends at once and silently."""
-    program = BUSY.format(url=server.url)
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        eventually(lambda: any(row["cmd"] == "blpop" for row in server.clients()))
-        started = time.monotonic()
-        process.terminate()
-        said, complaints = process.communicate(timeout=30)
-
-    assert (said, complaints, process.returncode) == ("1 0 None\n", "", 7)
-    assert time.monotonic() - started < 1.0
-    assert not [row for row in server.clients() if row["cmd"] == "blpop"]

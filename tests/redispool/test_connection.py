@@ -175,31 +175,6 @@ def test_what_is_no_value_is_refused_before_it_is_sent(pool: ConnectionPool, val
     assert pool.stats().idle == 1
 
 
-def test_blocking_commands_outlast_the_socket_timeout(make_pool: MakePool) -> None:
-    """A command that blocks on the server for longer than ``socket_timeout`` is waited for."""
-    # The server looks for elapsed time-outs every 0.1 s.
-    pool = make_pool(socket_timeout=0.3, max_connections=1)
-    client = redis.Redis(connection_pool=pool)
-
-    assert client.blpop("nothing", timeout=0.4) is None
-    assert client.xread({"nothing": "$"}, block=400) == []
-    assert client.wait(1, 400) == 0
-    assert pool.stats().created_total == 1
-
-
-def test_for_ever_is_for_ever(make_pool: MakePool, server: Valkey) -> None:
-    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says."""
-    client = redis.Redis(connection_pool=make_pool(socket_timeout=0.1))
-
-    def push() -> None:
-        with server.outside() as other:
-            other.rpush("list", "x")
-
-    threading.Timer(0.4, push).start()
-
-    assert client.blpop("list", timeout=0) == (b"list", b"x")
-
-
 def test_several_blocking_commands_in_a_pipeline(make_pool: MakePool) -> None:
     """In a pipeline their times add up, and the last has its time too."""
     client = redis.Redis(connection_pool=make_pool(socket_timeout=0.3))

@@ -10,7 +10,7 @@ import redis
 
 from redispool import ConnectionPool, ForkedLease, PoolClosed, PoolFactory, Redis, scope
 from tests.conftest import MakeFactory
-from tests.support import Valkey, eventually, in_child
+from tests.support import eventually, in_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -76,24 +76,6 @@ def test_a_single_connection_of_the_parents_is_refused(
 
     assert client.client_id() == before
     client.close()
-
-
-def test_a_subscription_of_the_parents_is_left_to_it(pool: ConnectionPool, server: Valkey) -> None:
-    """The child can neither listen nor subscribe on it; its messages reach the parent, in order."""
-    client = Redis(connection_pool=pool)
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    pubsub.subscribe("news")
-    assert pubsub.get_message(timeout=1.0) is None
-
-    def in_the_child() -> list[bool]:
-        return [refused(lambda: pubsub.subscribe("more")), refused(pubsub.get_message)]
-
-    assert in_child(in_the_child) == [True, True]
-    client.publish("news", "1")
-    message = eventually(lambda: pubsub.get_message(timeout=1.0))
-    assert message["data"] == b"1"
-    assert in_child(lambda: client.pubsub_channels("more")) == []
-    pubsub.close()
 
 
 def test_a_transaction_of_the_parents_goes_on(pool: ConnectionPool) -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 import redis
 
-from redispool import ConnectionPool, PoolTimeout, Redis, scope
+from redispool import ConnectionPool, Redis, scope
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually
 from tests.support.callers import in_background
@@ -74,19 +74,6 @@ def test_a_subscription_that_shall_not_retry_ends_with_its_line(
     with pytest.raises(redis.ConnectionError):
         list(pubsub.listen())
     pubsub.close()
-
-
-def test_all_subscriptions_taken(make_pool: MakePool) -> None:
-    """The error names ``MAX_PUBSUB``, and the statistics of the pool count it."""
-    pool = make_pool(max_pubsub=1, timeout=0.01)
-    client = Redis(connection_pool=pool)
-    with client.pubsub() as first, client.pubsub() as second:
-        first.subscribe("news")
-        with pytest.raises(PoolTimeout, match="MAX_PUBSUB"):
-            second.subscribe("news")
-
-    assert pool.stats().pubsub_timeouts_total == 1
-    assert pool.stats().timeouts_total == 0
 
 
 def test_a_subscription_is_no_leak(make_pool: MakePool, caplog: pytest.LogCaptureFixture) -> None:

@@ -156,22 +156,6 @@ def test_a_server_that_goes_on_loading(
     assert scripted.received["INCRBY"] >= 2
 
 
-def test_a_blocking_command_is_not_sent_again(
-    make_client: Callable[..., Redis], scripted: ScriptedServer
-) -> None:
-    """What BLPOP took may be lost with its reply; and XREAD would wait all over again."""
-    for command in ("BLPOP", "XREAD"):
-        scripted.answer(command, DROP)
-    client = make_client(retry="always")
-
-    with pytest.raises(redis.ConnectionError):
-        client.blpop("list", timeout=1)
-    with pytest.raises(redis.ConnectionError):
-        client.xread({"s": "$"}, block=10)
-
-    assert (scripted.received["BLPOP"], scripted.received["XREAD"]) == (1, 1)
-
-
 def test_error_replies_are_no_reason(
     make_client: Callable[..., Redis], scripted: ScriptedServer
 ) -> None:
