@@ -21,7 +21,7 @@ from .measures import MEASURES, Figures
 
 assert interruptions  # imported for what it puts on the list
 
-HANGS = 300.0
+HANGS = 120.0
 """Seconds after which a measure is ended, with "hangs" for its figures."""
 
 
@@ -75,6 +75,8 @@ def in_a_process(name: str, contender: str, quick: bool) -> Figures:
         )
     except subprocess.TimeoutExpired:
         return {"outcome": "hangs"}
+    if done.returncode < 0:
+        return {"outcome": f"crashes with signal {-done.returncode}"}
     if done.returncode:
         return {"outcome": f"ends with {done.returncode}: {done.stderr.strip()[-300:]}"}
     figures: Figures = json.loads(done.stdout.splitlines()[-1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any
 
 import redis
 
+from tests.support import storm
 from tests.support.injection import count_points, every, strike
 
 from ..contenders import Contender
@@ -79,13 +79,9 @@ def after(client: redis.Redis) -> str:
     return "wrong" if found != keyed.value(2) else "right"
 
 
-def is_exhausted(error: Exception) -> bool:
+def is_exhausted(error: BaseException) -> bool:
     """Whether a pool says that all its connections are out."""
     return isinstance(error, redis.MaxConnectionsError) or "No connection available" in str(error)
-
-
-class Alarm(BaseException):
-    """What the signal handler raises."""
 
 
 @measure
@@ -94,41 +90,36 @@ def signal_storm(contender: Contender, quick: bool) -> Figures:
     outcomes: Counter[str] = Counter()
     with filled_server() as server:
         pool = contender.make_pool(server.url, BOUND, 0.1)
-        client = contender.make_client(pool)
         until = time.monotonic() + (2.0 if quick else 20.0)
-        sys.unraisablehook = lambda _: None  # of finalizers that were interrupted
-        signal.signal(signal.SIGALRM, interrupt)
-        while time.monotonic() < until:
-            number = random.randrange(keyed.KEYS)
-            with contextlib.suppress(Alarm):  # one that came late
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, random.uniform(20e-6, 300e-6))
-                    found = client.get(keyed.key(number))
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                    outcomes["wrong" if keyed.is_wrong(number, found) else "right"] += 1
-                except Alarm:
-                    outcomes["interrupted"] += 1
-                except Exception as error:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                    outcomes["lost" if is_exhausted(error) else "errors"] += 1
-                    if is_exhausted(error):  # all places are lost: go on with a new pool
-                        outcomes["pools used up"] += 1
-                        pool = contender.make_pool(server.url, BOUND, 0.1)
-                        client = contender.make_client(pool)
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        lost = outcomes["pools used up"] * BOUND + BOUND - free_places(pool)
+        with storm.raising_signals():
+            while time.monotonic() < until:
+                outcome = struck(contender.make_client(pool), random.randrange(keyed.KEYS))
+                outcomes[outcome] += 1
+                if outcome == "lost":  # all places are: go on with a new pool
+                    outcomes["lost slots"] += BOUND
+                    pool = contender.make_pool(server.url, BOUND, 0.1)
+        outcomes["lost slots"] += BOUND - free_places(pool)
     return {
         "interrupted": outcomes["interrupted"],
         "answers": outcomes["right"] + outcomes["wrong"],
         "wrong replies": outcomes["wrong"],
-        "lost slots": lost,
-        "errors": outcomes["errors"],
+        "lost slots": outcomes["lost slots"],
+        "errors": outcomes["error"],
     }
 
 
-def interrupt(*_: Any) -> None:
-    """Be the signal handler."""
-    raise Alarm
+def struck(client: redis.Redis, number: int) -> str:
+    """What becomes of one command that a signal may strike."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, storm.some_time())
+        found = client.get(keyed.key(number))
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+    except BaseException as error:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        if storm.began_with_interruption(error):
+            return "interrupted"
+        return "lost" if is_exhausted(error) else "error"
+    return "wrong" if keyed.is_wrong(number, found) else "right"
 
 
 def free_places(pool: Any) -> int:
