@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -21,6 +20,8 @@ from . import keyed
 from .measures import Figures, filled_server, measure
 
 BOUND = 4
+EXHAUSTED = "PoolTimeout", "MaxConnectionsError", "No connection available"
+"""What the three pools say when all their connections are out."""
 
 
 @measure
@@ -79,47 +80,45 @@ def after(client: redis.Redis) -> str:
     return "wrong" if found != keyed.value(2) else "right"
 
 
-def is_exhausted(error: BaseException) -> bool:
-    """Whether a pool says that all its connections are out."""
-    return isinstance(error, redis.MaxConnectionsError) or "No connection available" in str(error)
+def is_exhausted(error: object) -> bool:
+    """Whether a pool says, in an error or the repr of one, that all its connections are out."""
+    said = f"{error} {error!r}"
+    return any(words in said for words in EXHAUSTED)
 
 
 @measure
 def signal_storm(contender: Contender, quick: bool) -> Figures:
     """A signal handler that raises every 20 to 300 us, while one thread runs keyed commands."""
-    outcomes: Counter[str] = Counter()
+    total, lost = storm.Report(), 0
     with filled_server() as server:
         pool = contender.make_pool(server.url, BOUND, 0.1)
         until = time.monotonic() + (2.0 if quick else 20.0)
         with storm.raising_signals():
             while time.monotonic() < until:
-                outcome = struck(contender.make_client(pool), random.randrange(keyed.KEYS))
-                outcomes[outcome] += 1
-                if outcome == "lost":  # all places are: go on with a new pool
-                    outcomes["lost slots"] += BOUND
+                number, report = random.randrange(keyed.KEYS), storm.Report()
+                get = partial(get_and_expected, contender.make_client(pool), number)
+                storm.note(report, ("get", number), get, storm.once())
+                total.completed += report.completed
+                total.interrupted += report.interrupted
+                total.wrong += report.wrong
+                if any(map(is_exhausted, report.errors)):
+                    lost += BOUND  # all places are: go on with a new pool
                     pool = contender.make_pool(server.url, BOUND, 0.1)
-        outcomes["lost slots"] += BOUND - free_places(pool)
+                else:
+                    total.errors.update(report.errors)
+        lost += BOUND - free_places(pool)
     return {
-        "interrupted": outcomes["interrupted"],
-        "answers": outcomes["right"] + outcomes["wrong"],
-        "wrong replies": outcomes["wrong"],
-        "lost slots": outcomes["lost slots"],
-        "errors": outcomes["error"],
+        "interrupted": total.interrupted,
+        "answers": total.completed,
+        "wrong replies": len(total.wrong),
+        "lost slots": lost,
+        "errors": total.errors.total(),
     }
 
 
-def struck(client: redis.Redis, number: int) -> str:
-    """What becomes of one command that a signal may strike."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, storm.some_time())
-        found = client.get(keyed.key(number))
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-    except BaseException as error:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        if storm.began_with_interruption(error):
-            return "interrupted"
-        return "lost" if is_exhausted(error) else "error"
-    return "wrong" if keyed.is_wrong(number, found) else "right"
+def get_and_expected(client: redis.Redis, number: int) -> tuple[Any, bytes]:
+    """What is found under a key, and what should be."""
+    return client.get(keyed.key(number)), keyed.value(number)
 
 
 def free_places(pool: Any) -> int:
