@@ -42,6 +42,7 @@ class Capacity:
         self.surplus: list[None] = []
         """A token for each slot in use that is one too many, and ends when it comes back."""
         self._resizing = threading.Lock()
+        self._settled = True
         for _ in range(size):
             self._add()
 
@@ -94,16 +95,19 @@ class Capacity:
             self._resizing.release()
 
     def _become(self, size: int) -> list[PooledConnection]:
-        self.size = size
-        # Not from the old size: what an interruption kept from being done is done now.
-        more = size - (len(self._places) - len(self.surplus))
+        # The old size is exact while others give back; where the last change was interrupted, only
+        # what is there tells what is missing.
+        present = self.size if self._settled else len(self._places) - len(self.surplus)
+        self._settled, self.size, more = False, size, size - present
         # One step in CPython: what ends meanwhile is appended behind it.
         ended = list(self._ended)
         self._ended[: len(ended)] = [Tally.total(ended)]
         for _ in range(0 if self.shut.is_set() else more):
             if not self._pay_surplus():
                 self._add()
-        return [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]
+        idle = [idle for _ in range(-more) if (idle := self._take_away_one()) is not None]
+        self._settled = True
+        return idle
 
     def slots(self) -> list[Slot]:
         """All slots, free or in use."""

@@ -45,14 +45,15 @@ def dial(
         if isinstance(outcome, PooledConnection):
             _note_success(pool, slot)
             return outcome
+        # Not inside an except block: an interruption there would keep the frames of the old error.
+        now = monotonic()
+        if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
+            _note_failure(pool, outcome, now)
+        pool.capacity.abandon(slot)  # only now, while the gate is shut
     except BaseException:
+        # Not left to the finalizer: errors of redis-py keep these frames until a collection.
         pool.capacity.abandon(slot)
         raise
-    # Not inside an except block: an interruption there would keep the frames of the old error.
-    now = monotonic()
-    if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
-        _note_failure(pool, outcome, now)
-    pool.capacity.abandon(slot)  # only now, while the gate is shut
     if may_pass(outcome) and _worth_waiting(pool, now, wait_until):
         return None
     pool.capacity.queue.wake_first()

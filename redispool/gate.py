@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import weakref
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from redis.exceptions import ConnectionError
 
 from .policy import Policy
 
@@ -27,12 +29,12 @@ class Outage:
     since: float
     error: Exception
     """What the last dial ended in, without its traceback, which would keep callers' frames."""
-    failures: int = 0
-    next_dial: float = field(default=0.0)
+    next_dial: float
+    failures: int = 1
 
-    def note(self, error: Exception, now: float, pause: float) -> None:
-        """Another dial failed; the next one follows `pause` seconds after `now`."""
-        self.error, self.failures, self.next_dial = error, self.failures + 1, now + pause
+    def note(self, error: Exception, next_dial: float) -> None:
+        """Another dial failed."""
+        self.error, self.failures, self.next_dial = error, self.failures + 1, next_dial
 
 
 class Gate:
@@ -87,10 +89,16 @@ class Gate:
 
     def failed(self, error: Exception, now: float) -> Outage | None:
         """Note a dial that failed; gives the outage where it began with this one."""
-        begun = Outage(since=now, error=error)
+        # Complete before it is seen: an interruption must not leave half of it, nor the frames of
+        # the error, which hold the slot of the dial.
+        failures = self.outage.failures if self.outage is not None else 0
+        next_dial = now + self._policy.pause_before_dial(failures)
+        begun = Outage(now, without_frames(error), next_dial)
         outage = self._outages.setdefault("now", begun)
-        outage.note(copy(error), now, self._policy.pause_before_dial(outage.failures))
-        return outage if outage is begun else None
+        if outage is begun:
+            return begun
+        outage.note(begun.error, next_dial)
+        return None
 
     def succeeded(self) -> Outage | None:
         """Note a completed handshake; gives the outage that it ended.
@@ -137,3 +145,11 @@ class Gate:
                 self._diallers.remove(reference)
             except ValueError:
                 pass  # another was faster
+
+
+def without_frames(error: Exception) -> Exception:
+    """The same error without its traceback."""
+    try:
+        return copy(error)
+    except Exception:  # of a class that cannot be copied
+        return ConnectionError(str(error))

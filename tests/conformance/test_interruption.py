@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from redis._parsers import _HiredisParser, _RESP2Parser, _RESP3Parser
 
 from redispool import ConnectionPool, PoolClosed, Redis, commands, scope
 from redispool.scopes import Scope, current
+from redispool.testing import FaultProxy
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually, run_threads
 from tests.support.callers import ask
@@ -313,3 +315,34 @@ def test_inject_every_point_of_a_change(
 
         stats = pool.stats()
         assert (stats.idle + stats.permits, stats.in_use) == (after, 0), point
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_inject_every_point_of_a_failed_dial(
+    make_pool: MakePool, flushed: Valkey, kind: Kind
+) -> None:
+    """Wherever a dial that fails is interrupted: the outage ends with the next that succeeds."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, max_connections=1, timeout=5.0, retries=50)
+
+        def fail() -> None:
+            with contextlib.suppress(redis.ConnectionError):
+                pool.acquire(timeout=0)
+
+        def get_ready() -> None:
+            proxy.accept()
+            pool.capacity.gate.succeeded()
+            pool.recycle()
+            proxy.refuse()
+
+        get_ready()
+        points = count_points(fail, kind)
+        for point in every(points, at_most=SAMPLE and 4 * SAMPLE):
+            get_ready()
+            strike(fail, kind, point)
+            proxy.accept()
+
+            with pool.connection() as connection:
+                assert ask(connection, "PING") == b"PONG", point
+            assert (pool.stats().idle, pool.stats().away_seconds) == (1, 0.0), point
