@@ -35,6 +35,18 @@ LOST = (
 )
 
 
+class QuietSocket(socket.socket):
+    """A socket that its connection closes, and that says nothing where it is found first.
+
+    The last collection of the interpreter takes the two in any order.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Packed(list[bytes]):
     """Bytes for the wire, together with the commands that they hold."""
 
@@ -113,7 +125,10 @@ class PooledConnection(base.AbstractConnection):
         limits = self.socket_timeout, self.socket_connect_timeout
         try:
             self.socket_timeout, self.socket_connect_timeout = map(self._within_deadline, limits)
-            return super()._connect()  # type: ignore[safe-super]  # of the class mixed with
+            sock = super()._connect()  # type: ignore[safe-super]  # of the class mixed with
+            if type(sock) is socket.socket:
+                sock.__class__ = QuietSocket
+            return sock
         finally:
             self.socket_timeout, self.socket_connect_timeout = limits
 
