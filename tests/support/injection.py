@@ -108,6 +108,8 @@ def _trace(work: Callable[[], Any], kind: Kind, point: int) -> tuple[Outcome, in
         return step
 
     def run() -> None:
+        # Python 3.12 looks only when tracing begins whether any frame wants opcodes.
+        sys._getframe().f_trace_opcodes = kind == "opcode"
         try:
             sys.settrace(enter)
             outcome.value = work()
