@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
-from . import policy, wording
+from . import logs, policy, wording
 from .capacity import count
 from .connection import PooledConnection
 from .retries import FINAL
@@ -17,8 +16,6 @@ from .retries import FINAL
 if TYPE_CHECKING:
     from .pool import ConnectionPool
     from .slots import Slot
-
-logger = logging.getLogger("redispool")
 
 
 def dial(
@@ -85,7 +82,7 @@ def _note_success(pool: ConnectionPool, slot: Slot) -> None:
     gate.leave(slot)
     ended = gate.succeeded()
     if ended is not None:
-        logger.warning(wording.back_again(pool, ended, monotonic()))
+        logs.warn(wording.back_again(pool, ended, monotonic()))
     if queue.waiters:
         queue.hand_over()
 
@@ -93,7 +90,7 @@ def _note_success(pool: ConnectionPool, slot: Slot) -> None:
 def _note_failure(pool: ConnectionPool, error: Exception, now: float) -> None:
     begun = pool.capacity.gate.failed(error, now)
     if begun is not None:
-        logger.warning(wording.gone_away(pool, begun))
+        logs.warn(wording.gone_away(pool, begun))
     if pool.capacity.hopeless(now):
         pool.capacity.queue.wake_all()
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import threading
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import redis
 
+from . import logs
+
 if TYPE_CHECKING:
     from .connection import PooledConnection
     from .pool import ConnectionPool
-
-logger = logging.getLogger("redispool")
 
 NOT_THE_APPLICATION = (
     # Whole folders: without the separator, redis_om would be taken for redis.
@@ -78,14 +76,16 @@ def report_leaks(pool: ConnectionPool, now: float) -> None:
     for lease in suspects(pool, now):
         if not lease.reported:
             lease.reported = True
-            _warn("pool %r: a connection is %s; is it given back?", pool.alias, lease.describe(now))
+            logs.warn(
+                "pool %r: a connection is %s; is it given back?", pool.alias, lease.describe(now)
+            )
 
 
 def report_return(pool: ConnectionPool, lease: Lease, now: float) -> None:
     """Log the return of what was held for too long."""
     limit = pool.options.leak_threshold
     if limit is not None and now - lease.since >= limit:
-        _warn(
+        logs.warn(
             "pool %r: a connection was returned after %.1f s; it had been taken at %s",
             pool.alias,
             now - lease.since,
@@ -110,14 +110,6 @@ def thread_name(ident: int) -> str:
         if thread.ident == ident:
             return thread.name
     return f"{ident} (ended)"
-
-
-def _warn(message: str, *args: object) -> None:
-    """Tell the log; its filters are the application's, and may raise."""
-    try:
-        logger.warning(message, *args, stacklevel=2)
-    except Exception:  # of those who take a connection or give it back none is to blame
-        traceback.print_exc()
 
 
 def _outside(frame: FrameType | None) -> str:

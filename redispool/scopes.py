@@ -6,17 +6,14 @@ A pool lives as long as the process, a scope as long as one request.
 from __future__ import annotations
 
 import contextlib
-import logging
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Protocol
 
-from . import leases
+from . import leases, logs
 
 __all__ = ["Scope", "current", "scope"]
-
-logger = logging.getLogger("redispool")
 
 _current: ContextVar[Scope | None] = ContextVar("redispool_scope", default=None)
 
@@ -109,6 +106,6 @@ def _give_back(holder: Holder, place: str) -> None:
     kind = type(holder).__name__
     try:
         if holder.give_back():
-            logger.warning("%s was not closed by the end of its scope; taken at %s", kind, place)
+            logs.warn("%s was not closed by the end of its scope; taken at %s", kind, place)
     except Exception:
-        logger.warning("%s, taken at %s, cannot be given back", kind, place, exc_info=True)
+        logs.warn("%s, taken at %s, cannot be given back", kind, place, exc_info=True)

@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import redis
 import redispool
 from redispool import ConnectionPool, NotOwned, PoolTimeout, slots
 from redispool.connection import PooledConnection
+from redispool.testing import FaultProxy
 from tests.conftest import MakePool
 from tests.support import Clock, Valkey, eventually, run_threads
 from tests.support.callers import ask, in_background
@@ -225,6 +227,20 @@ def test_raising_hooks(make_pool: MakePool, server: Valkey, hook: dict[str, Any]
     eventually(lambda: not server.clients(pool.alias))
 
 
+@pytest.fixture
+def raising_log() -> Iterator[None]:
+    """The logger ``redispool`` has a filter that raises."""
+
+    def refuse_to_log(_: logging.LogRecord) -> bool:
+        raise ZeroDivisionError
+
+    logger = logging.getLogger("redispool")
+    logger.addFilter(refuse_to_log)
+    yield
+    logger.removeFilter(refuse_to_log)
+
+
+@pytest.mark.usefixtures("raising_log")
 def test_raising_hooks_of_the_log(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,20 +248,35 @@ def test_raising_hooks_of_the_log(
     clock = Clock(monkeypatch)
     pool = make_pool(max_connections=1, leak_threshold=60.0)
 
-    def refuse_to_log(_: logging.LogRecord) -> bool:
-        raise ZeroDivisionError
-
-    logger = logging.getLogger("redispool")
-    logger.addFilter(refuse_to_log)
-    try:
-        with pool.connection() as kept:
-            clock.advance(61.0)
-            assert pool.stats().leak_suspects == 1
-    finally:
-        logger.removeFilter(refuse_to_log)
+    with pool.connection() as kept:
+        clock.advance(61.0)
+        assert pool.stats().leak_suspects == 1
 
     assert kept.lease == []
     assert pool.stats().idle == 1
+    assert capsys.readouterr().err.count("Traceback") == 2
+
+
+@pytest.mark.usefixtures("raising_log")
+def test_raising_hooks_of_the_log_in_an_outage(
+    make_pool: MakePool, flushed: Valkey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does it hide from a caller why he gets none, or cost the connection that ends an outage.
+
+    Both are logged by the caller whose dial it was.
+    """
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, max_connections=1)
+        proxy.refuse()
+        with pytest.raises(redis.ConnectionError, match="refused"):
+            pool.acquire(timeout=0.0)
+        proxy.accept()
+
+        with pool.connection() as connection:
+            assert ask(connection, "PING") == b"PONG"
+
+        stats = pool.stats()
+        assert (stats.idle, stats.created_total, stats.create_failed_total) == (1, 1, 1)
     assert capsys.readouterr().err.count("Traceback") == 2
 
 

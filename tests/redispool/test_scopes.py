@@ -115,6 +115,26 @@ def test_the_end_of_a_scope_never_raises(
     assert any("Stubborn" in record.getMessage() and record.exc_info for record in caplog.records)
 
 
+def test_the_end_of_a_scope_never_raises_for_the_log(client: Redis, pool: ConnectionPool) -> None:
+    """Nor does a filter of the log that raises keep anything from being given back."""
+    logger = logging.getLogger("redispool")
+    logger.addFilter(refuse_to_log)
+    try:
+        with scope():
+            blocks = [client.pinned(), client.pinned()]  # and never left
+            for block in blocks:
+                block.__enter__()
+    finally:
+        logger.removeFilter(refuse_to_log)
+
+    assert out(pool) == 0
+
+
+def refuse_to_log(_: logging.LogRecord) -> bool:
+    """Be a filter with a mistake in it."""
+    raise ZeroDivisionError
+
+
 def test_an_error_passes_through(client: Redis, pool: ConnectionPool) -> None:
     """A scope ends in an error of its block as it ends otherwise."""
     with pytest.raises(ZeroDivisionError), scope():
