@@ -71,6 +71,10 @@ class Pin:
             self._scope.let_go(self)
         if connection.forked:
             return False  # it is the parent's, and so is the return
+        if self._turn.acquire(blocking=False):
+            self._turn.release()
+        else:
+            connection.ledger.stain()  # another thread is about to use it: nobody else may get it
         self.pool.release(connection)
         return True
 

@@ -198,6 +198,37 @@ def test_use_after_release_under_the_next_holder(
     assert scripted.received["ECHO"] == 0
 
 
+def test_use_after_release_at_every_line(make_pool: MakePool) -> None:
+    """Nor do two get each other's replies where a pin ends in the midst of a thread's command."""
+    pool = make_pool(max_connections=1)
+    client = Redis(connection_pool=pool)
+    line, refused, came_to_that = 0, 0, [True]
+    while came_to_that:
+        block, next_ones = client.pinned(), list[PooledConnection]()
+        pinned = block.__enter__()
+
+        def end_and_lend(
+            _: int, block: Any = block, next_ones: list[PooledConnection] = next_ones
+        ) -> None:
+            block.__exit__(None, None, None)
+            next_ones.append(pool.acquire())
+            next_ones[0].send_command("ECHO", "of the next")
+
+        with at_line(line, lambda work=end_and_lend: run_threads(1, work)) as came_to_that:
+            try:
+                assert pinned.echo("of the pin") == b"of the pin", line
+            except redis.ConnectionError:
+                refused += 1
+        for connection in next_ones:
+            assert connection.read_response() == b"of the next", line
+            pool.release(connection)
+        block.__exit__(None, None, None)
+        assert pool.stats().idle + pool.stats().permits == 1
+        line += 1
+
+    assert 10 < refused < line
+
+
 def test_use_after_close(pool: ConnectionPool) -> None:
     """A closed pool lends nothing, through whatever client; the error names it."""
     client = redis.Redis(connection_pool=pool)
