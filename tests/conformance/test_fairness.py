@@ -11,6 +11,7 @@ import pytest
 
 from redispool import ConnectionPool, PoolTimeout, slots
 from redispool.connection import PooledConnection
+from redispool.gate import Gate
 from tests.conftest import MakePool
 from tests.support import ScriptedServer, eventually, run_threads
 from tests.support.callers import Waiting
@@ -69,6 +70,31 @@ def test_fifo_handoff_at_every_line(make_pool: MakePool) -> None:
 
 
 @pytest.mark.usefixtures("no_second_look")
+def test_fifo_handoff_at_every_line_of_a_wait(make_pool: MakePool) -> None:
+    """Nor does who queues miss a return between any two lines of that: he does not fall asleep."""
+    pool = make_pool(max_connections=1)
+    line, patience = 0, 0.5
+    while True:
+        held, moments = [pool.acquire(timeout=0.0)], [time.monotonic()]
+
+        def give_back(held: list[PooledConnection] = held, moments: list[float] = moments) -> None:
+            moments.append(time.monotonic())
+            pool.release(held.pop())
+
+        with at_line(line, give_back):
+            held.append(pool.acquire(timeout=patience))
+        pool.release(held.pop())
+        started, returned = moments
+        if returned - started >= patience:  # he was asleep before he came to this line
+            break
+        assert time.monotonic() - started < patience, line
+        line += 1
+
+    assert line > 10
+    assert pool.stats().created_total == 1
+
+
+@pytest.mark.usefixtures("no_second_look")
 def test_no_barging(make_pool: MakePool) -> None:
     """Who gives back and asks again at once comes after the one who waited already, every time."""
     pool = make_pool(max_connections=1)
@@ -108,6 +134,21 @@ def test_no_barging_in_one_step(make_pool: MakePool) -> None:
     waiting = Waiting(pool)
 
     pool.release(connection)
+    with pytest.raises(PoolTimeout):
+        pool.acquire(timeout=0.0)
+
+    waiting.give_back()
+
+
+@pytest.mark.usefixtures("no_second_look")
+def test_no_barging_at_the_gate(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a newcomer get the place for which somebody waits until he may dial."""
+    pool = make_pool(max_connections=1)
+    with monkeypatch.context() as shut:
+        shut.setattr(Gate, "opens_in", lambda *_: 60.0)
+        waiting = Waiting(pool)
+    # The gate is open now, and who waits has not noticed yet.
+
     with pytest.raises(PoolTimeout):
         pool.acquire(timeout=0.0)
 

@@ -17,9 +17,12 @@ class Waiting:
     """A thread that wants a connection; it keeps it until it is told to give it back.
 
     It is made when the thread has a connection, or an error, or a place in the queue.
+
+    Unless it is told otherwise it waits for longer than any test: a caller who was not woken looks
+    for himself at the end of his time, and would pass for one who was.
     """
 
-    def __init__(self, pool: ConnectionPool, timeout: float | None = 10.0) -> None:
+    def __init__(self, pool: ConnectionPool, timeout: float | None = 60.0) -> None:
         self.pool = pool
         self.error: BaseException | None = None
         self.connection: PooledConnection | None = None
