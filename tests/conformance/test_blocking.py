@@ -12,7 +12,8 @@ import redis
 from redispool import ConnectionPool, PoolTimeout, Redis
 from redispool.testing import FaultProxy
 from tests.conftest import MakePool
-from tests.support import DROP, ScriptedServer, Valkey, eventually, in_child
+from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually, in_child
+from tests.support.callers import in_background
 
 LIMIT = 0.3
 """Seconds of ``socket_timeout``; the server looks for blocked clients to wake every 0.1 s."""
@@ -80,6 +81,23 @@ def test_blocking_for_ever(make_pool: MakePool, server: Valkey) -> None:
 
     assert client.blpop("list", timeout=0) == (b"list", b"x")
     pushing.join()
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_blocking_leaves_no_patience(
+    make_pool: MakePool, scripted: ScriptedServer, seconds: int
+) -> None:
+    """Once it has its reply, the next command on the line has ``socket_timeout`` again."""
+    scripted.always("BLPOP", b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n")
+    scripted.always("GET", HANG)
+    pool = make_pool(host=scripted.host, port=scripted.port, socket_timeout=LIMIT, retry="never")
+    client = Redis(connection_pool=pool)
+    assert client.blpop("list", seconds)
+
+    asked = in_background(lambda: client.get("key"))
+
+    assert isinstance(eventually(lambda: asked)[0], redis.TimeoutError)
+    assert scripted.connections == 1
 
 
 def test_subscriptions_are_counted_apart(make_pool: MakePool) -> None:
