@@ -61,6 +61,27 @@ class Packed(list[bytes]):
         return len(self.batch) == 1 or (first == "MULTI" and last == "EXEC")
 
 
+class Limit:
+    """A time-out of redis-py's; while it dials, what the caller has left, where that is less.
+
+    It is asked for more than once: before each address of a name, and before the handshake of TLS.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._key = f"_{name}"
+
+    def __set__(self, connection: PooledConnection, seconds: float | None) -> None:
+        setattr(connection, self._key, seconds)
+
+    def __get__(self, connection: PooledConnection, owner: type) -> float | None:
+        seconds: float | None = getattr(connection, self._key)
+        if not connection._dialling or connection._deadline in (None, FOREVER):
+            return seconds
+        # Never an error here, for which redis-py would leave its socket open; and never 0.
+        left = max((connection._deadline or 0.0) - monotonic(), 1e-9)
+        return left if seconds is None else min(seconds, left)
+
+
 class PooledConnection(base.AbstractConnection):
     """What every connection of our pools has beyond redis-py's: mixed into its classes.
 
@@ -70,6 +91,8 @@ class PooledConnection(base.AbstractConnection):
 
     _sock: Any
     slot: Slot | None = None
+    socket_timeout = Limit()
+    socket_connect_timeout = Limit()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.ledger = Ledger()
@@ -80,7 +103,7 @@ class PooledConnection(base.AbstractConnection):
         self.expires_at = FOREVER
         self.batch: object = None
         self._deadline: float | None = None
-        self._stretched = False
+        self._stretched = self._dialling = False
         super().__init__(*args, **kwargs)
         if self.redis_connect_func is not None:
             self.redis_connect_func = functools.partial(_set_up, self.redis_connect_func)
@@ -122,15 +145,15 @@ class PooledConnection(base.AbstractConnection):
         self.ledger.reset()
         # Until the handshake has ended: redis-py leaves the line open where that is interrupted.
         self.ledger.stain()
-        limits = self.socket_timeout, self.socket_connect_timeout
+        self._within_deadline(None)  # raises where there is no time at all
+        self._dialling = True
         try:
-            self.socket_timeout, self.socket_connect_timeout = map(self._within_deadline, limits)
             sock = super()._connect()  # type: ignore[safe-super]  # of the class mixed with
             if type(sock) is socket.socket:
                 sock.__class__ = QuietSocket
             return sock
         finally:
-            self.socket_timeout, self.socket_connect_timeout = limits
+            self._dialling = False
 
     def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         super().on_connect_check_health(*args, **kwargs)

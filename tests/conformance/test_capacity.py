@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -115,6 +117,40 @@ def test_deadline_includes_connect(make_pool: MakePool, scripted: ScriptedServer
 
     assert time.monotonic() - started < 0.7
     assert pool.stats().permits == 1
+
+
+def test_deadline_includes_connect_to_every_address(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with several addresses, all of them dead, costs no more time than one of them."""
+    with an_address_that_swallows() as address, monkeypatch.context() as names:
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        names.setattr(socket, "getaddrinfo", lambda *_, **__: found * 4)
+        pool = make_pool(host="redis.example", port=address[1], max_connections=1, timeout=0.3)
+        started = time.monotonic()
+
+        with pytest.raises(redis.TimeoutError):
+            pool.acquire()
+
+        assert time.monotonic() - started < 0.3 + 0.5
+        assert pool.stats().permits == 1
+
+
+@contextlib.contextmanager
+def an_address_that_swallows() -> Iterator[tuple[str, int]]:
+    """A port whose queue of new connections is full: who dials hears nothing, as behind a firewall.
+
+    ``FaultProxy`` cannot do this: with it connecting succeeds, and nothing comes after it.
+    """
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            dialling = opened.enter_context(socket.socket())
+            dialling.setblocking(False)
+            dialling.connect_ex(listener.getsockname())
+        yield listener.getsockname()
 
 
 def test_deadline_includes_connect_after_a_wait(
@@ -245,6 +281,7 @@ def test_per_call_timeout(make_pool: MakePool) -> None:
     assert 0.05 <= caught.value.waited < 10.0
 
     impatient = make_pool(max_connections=1, timeout=0.01)
+    impatient.warm_up(1)  # connecting may take longer than that
     with impatient.connection(), pytest.raises(PoolTimeout) as caught:
         impatient.acquire(timeout=0.2)
     assert caught.value.waited >= 0.2
