@@ -310,11 +310,12 @@ class ConnectionPool(RedisPyPool):
     def after_fork_in_child(self) -> None:
         """Begin anew with the same options; the parent's sockets are left to the parent."""
         parents, closed = self.capacity, self.closed
+        # First, for what is interrupted here is called again, and finds the parent's until then.
+        for connection in parents.connections():
+            connection.leave_to_parent()
         self._begin(parents.size)
         if closed:
             self.capacity.shut.set()
-        for connection in parents.connections():
-            connection.leave_to_parent()
 
     def refuse_if_closed(self) -> None:
         """Raise `PoolClosed` once `close` was called."""

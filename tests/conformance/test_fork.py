@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from redispool import ConnectionPool, ForkedLease, Redis
+from redispool.connection import PooledConnection
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually, in_child
 from tests.support.callers import Waiting, ask
@@ -76,6 +79,42 @@ def test_fork_idle_twice(pool: ConnectionPool) -> None:
     ids = {client.client_id(), *in_child(in_the_child)}
 
     assert len(ids) == 3
+
+
+def test_fork_interrupted_at_every_line(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that strikes a child as it comes into being leaves nothing of its parent's to it."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python would print it there
+    pools = [make_pool(max_connections=2) for _ in range(3)]
+    line, came_to_that = 0, True
+    while came_to_that:
+        held = [pool.acquire() for pool in pools]
+        for pool in pools:
+            pool.release(pool.acquire())
+
+        def in_the_child(
+            held: list[PooledConnection] = held,
+        ) -> tuple[bool, list[bool], list[list[int]]]:
+            sys.settrace(None)
+            uses = [refused(partial(connection.send_command, "PING")) for connection in held]
+            return bool(struck), uses, [ids_of_all(pool) for pool in pools]
+
+        with at_line(line, interrupt) as struck:
+            came_to_that, uses, childs = in_child(in_the_child)
+        for pool, connection in zip(pools, held, strict=True):
+            pool.release(connection)
+        assert uses == [True] * 3, line
+        for pool, ids in zip(pools, childs, strict=True):
+            assert len({*ids, *ids_of_all(pool)}) == 4, line
+        line += scale(1, 7)
+
+    assert line > 20
+
+
+def interrupt() -> None:
+    """Be the handler of a signal."""
+    raise KeyboardInterrupt
 
 
 def test_fork_storm(make_pool: MakePool) -> None:

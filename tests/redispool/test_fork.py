@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from redispool import ConnectionPool, ForkedLease, PoolClosed, PoolFactory, Redis, scope
-from tests.conftest import MakeFactory
+from redispool import ConnectionPool, ForkedLease, PoolClosed, PoolFactory, Redis, fork, scope
+from tests.conftest import MakeFactory, MakePool
 from tests.support import eventually, in_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -29,6 +30,27 @@ def test_a_child_keeps_the_bound_that_was_set(pool: ConnectionPool) -> None:
     pool.resize(7)
 
     assert in_child(lambda: pool.stats().permits) == 7
+
+
+def test_a_mistake_of_one_spares_no_other(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one does at a fork may raise: all others let go of what is the parent's."""
+
+    class Mistaken:
+        def after_fork_in_child(self) -> None:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python would print it there
+    mistaken = [Mistaken() for _ in range(3)]
+    for each in mistaken:
+        fork.register(each)
+    clients = [Redis(connection_pool=make_pool()) for _ in range(4)]
+    parents = [client.client_id() for client in clients]
+
+    childs = in_child(lambda: [client.client_id() for client in clients])
+
+    assert not {*childs} & {*parents}
 
 
 def test_a_pin_of_the_parents_is_refused(pool: ConnectionPool) -> None:
