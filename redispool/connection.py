@@ -149,7 +149,7 @@ class PooledConnection(base.AbstractConnection):
         self._dialling = True
         try:
             sock = super()._connect()  # type: ignore[safe-super]  # of the class mixed with
-            if type(sock) is socket.socket:
+            if type(sock) is QuietSocket.__base__:  # not gevent's, where it patched later
                 sock.__class__ = QuietSocket
             return sock
         finally:
