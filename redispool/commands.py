@@ -44,6 +44,15 @@ BLOCKS_FIRST = frozenset("BLMPOP BZMPOP".split())
 BLOCKS_MILLISECONDS_LAST = frozenset("WAIT WAITAOF".split())
 BLOCKS_AFTER_WORD = frozenset("XREAD XREADGROUP".split())
 
+NEVER_PLAIN = frozenset(
+    # What redis-py 8.1 does before HIMPORT depends on the connection.
+    {"HIMPORT", *LEAVES_NOTHING}
+    | BLOCKS_LAST
+    | BLOCKS_FIRST
+    | BLOCKS_MILLISECONDS_LAST
+    | BLOCKS_AFTER_WORD
+)
+
 
 def words(args: Sequence[Any]) -> tuple[str, str]:
     """The command and its first argument in capitals: ``("CLIENT LIST",)`` → ``CLIENT, LIST``."""

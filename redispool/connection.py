@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from redis import connection as base
-from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError
 from redis.utils import str_if_bytes
 
-from . import commands
 from .capacity import count
+from .conversation import FOREVER, Conversation
 from .errors import ForkedLease, NotOwned, PoolClosed
+from .handshake import shake_hands
 from .leases import Lease
-from .ledger import Ledger
+from .wire import quiet
 
 if TYPE_CHECKING:
     from .slots import Slot
@@ -28,37 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["PooledConnection"]
 
 
-FOREVER = float("inf")
 LOST = (
     "the pinned connection was lost, and with it what was watched or selected on it; "
     "start again with a new pin"
 )
-
-
-class QuietSocket(socket.socket):
-    """A socket that its connection closes, and that says nothing where it is found first.
-
-    The last collection of the interpreter takes the two in any order.
-    """
-
-    __slots__ = ()
-
-    def __del__(self) -> None:
-        self.close()
-
-
-class Packed(list[bytes]):
-    """Bytes for the wire, together with the commands that they hold."""
-
-    def __init__(self, chunks: Iterable[bytes], batch: Sequence[Sequence[Any]]) -> None:
-        super().__init__(chunks)
-        self.batch = batch
-
-    @property
-    def atomic(self) -> bool:
-        """Whether the server runs nothing of it before it has all of it."""
-        first, last = self.batch[0][0], self.batch[-1][0]
-        return len(self.batch) == 1 or (first == "MULTI" and last == "EXEC")
 
 
 class Limit:
@@ -82,28 +54,25 @@ class Limit:
         return left if seconds is None else min(seconds, left)
 
 
-class PooledConnection(base.AbstractConnection):
+class PooledConnection(Conversation):
     """What every connection of our pools has beyond redis-py's: mixed into its classes.
 
     One holder at a time uses a connection: the pool lends it, the holder gives it back, and the
     ledger says whether the next one may have it.
     """
 
-    _sock: Any
     slot: Slot | None = None
+    name_is_ours = False
+    """Whether nobody asked for `client_name`, so that a server may refuse it."""
     socket_timeout = Limit()
     socket_connect_timeout = Limit()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.ledger = Ledger()
-        # Claimed by list.pop(): of two that give back at the same time, one finds it empty.
-        self.lease: list[Lease] = []
         self.forked = False
         self.born = self.last_used = 0.0
         self.expires_at = FOREVER
         self.batch: object = None
-        self._deadline: float | None = None
-        self._stretched = self._dialling = False
+        self._dialling = False
         super().__init__(*args, **kwargs)
         if self.redis_connect_func is not None:
             self.redis_connect_func = functools.partial(_set_up, self.redis_connect_func)
@@ -122,7 +91,7 @@ class PooledConnection(base.AbstractConnection):
         finally:
             self._deadline = None
         self._refuse_if_closed()
-        self._sock.settimeout(self.socket_timeout)
+        self._limit(self.socket_timeout)
 
     def connect(self) -> None:
         self._refuse_to_open()  # and not within redis-py's retry, which would ask again and again
@@ -148,16 +117,29 @@ class PooledConnection(base.AbstractConnection):
         self._within_deadline(None)  # raises where there is no time at all
         self._dialling = True
         try:
-            sock = super()._connect()  # type: ignore[safe-super]  # of the class mixed with
-            if type(sock) is QuietSocket.__base__:  # not gevent's, where it patched later
-                sock.__class__ = QuietSocket
-            return sock
+            return quiet(super()._connect())  # type: ignore[safe-super]  # of the class mixed with
         finally:
             self._dialling = False
 
     def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-        super().on_connect_check_health(*args, **kwargs)
+        if hasattr(self, "_reset_himport_state"):  # redis-py 8.1 and later
+            self._reset_himport_state()
+        self._parser.on_connect(self)
+        self._wire_up()
+        shake_hands(self)
         self.settle()
+
+    @property
+    def library(self) -> dict[str, str]:
+        """What ``CLIENT SETINFO`` tells of the program that connects, by its words."""
+        if hasattr(self, "lib_name"):  # redis-py before 7.2
+            told = {"LIB-NAME": self.lib_name, "LIB-VER": getattr(self, "lib_version", None)}
+        elif self.driver_info is not None:
+            info = self.driver_info
+            told = {"LIB-NAME": info.formatted_name, "LIB-VER": info.lib_version}
+        else:
+            told = {}
+        return {word: value for word, value in told.items() if value}
 
     def settle(self) -> None:
         """End the handshake: the state that it set is the one that everybody expects.
@@ -176,114 +158,24 @@ class PooledConnection(base.AbstractConnection):
         if capacity is not None and capacity.shut.is_set():
             raise PoolClosed("the pool of this connection is closed; it opens no line any more")
 
-    def _within_deadline(self, limit: float | None) -> float | None:
-        if self._deadline is None or self._deadline == FOREVER:
-            return limit
-        left = self._deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("Timeout: the time that the caller had is over")
-        return left if limit is None else min(limit, left)
-
-    # Commands
-
-    def pack_command(self, *args: Any) -> Packed:
-        return Packed(super().pack_command(*numbers_as_bytes(args)), (args,))
-
-    def pack_commands(self, commands: Iterable[Sequence[Any]]) -> Packed:
-        batch = list(commands)
-        return Packed(super().pack_commands(map(numbers_as_bytes, batch)), batch)
-
-    def send_command(self, *args: Any, **kwargs: Any) -> None:
-        self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
-
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if not self.lease:
-            self._refuse()
-        if self._sock is None:
-            # Here, and not in redis-py's method below: the handshake makes its own entries.
-            self._open_again()
-        self._book(command)
-        try:
-            super().send_packed_command(command, check_health)
-        except (ConnectionError, TimeoutError) as error:
-            # Read by the client's retry. Of several commands the first may have run.
-            error.unsent = isinstance(command, Packed) and command.atomic  # type: ignore[union-attr]
-            raise
-
-    def _open_again(self) -> None:
-        try:
-            self.connect_check_health(check_health=False)
-        except (ConnectionError, TimeoutError) as error:
-            error.unsent = True  # type: ignore[union-attr]
-            raise
-
-    def _book(self, command: Any) -> None:
-        if isinstance(command, Packed):
-            self.ledger.sent(command.batch)
-            self._wait_as_long_as_the_server(command.batch)
-        else:
-            self.ledger.stain()  # somebody packed it: how many replies it brings nobody knows
-
-    def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.lease:
-            self._refuse()
-        if self._deadline is not None and not self._stretched:
-            self._sock.settimeout(self._within_deadline(self.socket_timeout))
-        if kwargs.get("push_request"):
-            self.ledger.stain()  # what comes may be a reply or not; nobody can count on it
-            if not reads_with_a_timeout():
-                self._wait_for_messages()
-        try:
-            response = super().read_response(*args, **kwargs)
-        except ResponseError as error:
-            self._replied()
-            if isinstance(error, ReadOnlyError):
-                self.ledger.refused_write()
-            raise
-        self._replied()
-        return response
-
-    def _replied(self) -> None:
-        self.ledger.replied()
-        if self._stretched and self.ledger.owed <= 0 and self._sock is not None:
-            self._stretched = False
-            self._sock.settimeout(self.socket_timeout)
-
-    def _wait_as_long_as_the_server(self, batch: Sequence[Sequence[Any]]) -> None:
-        """Let a blocking command (``BLPOP key 10``) outlast ``socket_timeout``."""
-        waits = [seconds for args in batch if (seconds := commands.blocks_for(args)) is not None]
-        if waits and self.socket_timeout is not None:
-            self._stretched = True
-            self._sock.settimeout(None if 0 in waits else sum(waits) + self.socket_timeout)
-
-    def _wait_for_messages(self) -> None:
-        """Let a subscription be silent for longer than ``socket_timeout``."""
-        if self._sock is not None:
-            self._stretched = True
-            self._sock.settimeout(None)
-
     # Holding
 
     def lend(self, now: float) -> None:
         """Note the calling thread as the holder."""
         self.lease.append(Lease(now))
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         if self.forked:
             raise ForkedLease(
                 "this connection was lent in the parent process; take one in the child"
             )
         raise NotOwned("this connection was given back; take another from the pool")
 
-    def finish_by(self, deadline: float | None) -> None:
-        """Wait for no reply beyond `deadline` (of the monotonic clock); None lifts that."""
-        self._deadline = deadline
-        if deadline is None and self._sock is not None:
-            self._sock.settimeout(self.socket_timeout)
-
     def alive(self) -> bool:
         """Whether the line is open and silent, as far as a look at the socket can tell."""
         try:
+            if self._wire is not None and (silent := self._wire.is_silent()) is not None:
+                return silent
             return self._sock is not None and not self.can_read(0)
         except Exception:
             return False
@@ -305,6 +197,7 @@ class PooledConnection(base.AbstractConnection):
         # Stained until the next session begins: an interruption half-way leaves redis-py's object
         # with a socket but without its parser.
         self.ledger.stain()
+        self._wire = self._express = None
         super().disconnect(*args, **kwargs)
 
     @property
@@ -347,31 +240,7 @@ class PooledConnection(base.AbstractConnection):
             )
 
 
-def numbers_as_bytes(args: Sequence[Any]) -> Sequence[Any]:
-    """The arguments of a command, with the bytes that redis-py would send in place of numbers.
-
-    hiredis 3.5 crashes where a signal handler raises while it makes a text of a number.
-    """
-    for value in args:
-        if type(value) is not str and type(value) is not bytes:
-            return tuple(_number_as_bytes(value) for value in args)
-    return args
-
-
-def _number_as_bytes(value: Any) -> Any:
-    # Other kinds of whole numbers, such as True, are for the packer to refuse or to take.
-    if type(value) is int or isinstance(value, float):
-        return repr(value).encode()
-    return value
-
-
 def _set_up(connect: Callable[..., Any], connection: PooledConnection) -> None:
     """Run the user's ``redis_connect_func`` as a part of the handshake."""
     connect(connection)
     connection.settle()
-
-
-@functools.cache
-def reads_with_a_timeout() -> bool:
-    """Whether redis-py, from 8 on, says how long it wants to wait for a message."""
-    return "timeout" in inspect.signature(base.AbstractConnection.read_response).parameters

@@ -19,7 +19,7 @@ from . import credentials
 from .capacity import Capacity
 from .connection import PooledConnection
 from .options import PASSED_ON, PoolOptions, kind_of
-from .transports import BY_TRANSPORT, pooled, silent_driver
+from .transports import BY_TRANSPORT, driver, pooled
 
 EMBEDDED_DIRECTORY = ".redispool"
 
@@ -71,6 +71,7 @@ class RedisPyPool(base.ConnectionPool):
         """A connection object, not yet open and in no place of the pool."""
         name = self.options.client_name or client_name(self.alias)
         made: PooledConnection = self.connection_class(client_name=name, **self._connection_kwargs)
+        made.name_is_ours = self.options.client_name is None
         return made
 
     def disconnect(self, inuse_connections: bool = True) -> None:
@@ -139,7 +140,7 @@ def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str,
         "retry": Retry(NoBackoff(), 0),  # the pool and the client decide what is tried again
         "socket_connect_timeout": options.socket_connect_timeout,
         "socket_timeout": options.socket_timeout,
-        **silent_driver(),
+        **driver(),
         **credentials.kwargs(options),
         **options.connection,
     }

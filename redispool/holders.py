@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -124,6 +125,12 @@ def end(holder: Pipeline | PubSub, reset: Callable[[], Any]) -> None:
 
 def give_back(holder: Pipeline | PubSub) -> bool:
     """End what `holder` does on its connection; whether it had one."""
-    held = holder.connection is not None and not getattr(holder.connection, "forked", False)
+    connection = holder.connection
+    held = connection is not None and not getattr(connection, "forked", False)
+    for lease in list(getattr(connection, "lease", ())):
+        if lease.thread != threading.get_ident():
+            # It may be in the middle of a command there: nothing is sent, and nobody gets the line.
+            vars(holder)["watching"] = False
+            connection.ledger.stain()
     holder.reset()
     return held

@@ -6,14 +6,17 @@ than the look. So replies are counted, an idea of redis-rb and redis-client (``p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from . import commands
 
-# Most commands are plain; their names are looked up once and remembered here.
-_plain: set[Any] = set()
-_PLAIN_LIMIT = 2000
+PLAIN: set[Any] = set()
+"""Names, as they were typed, of one word, of commands that leave nothing behind and block nobody.
+
+Most commands are such; they are looked up once and remembered here.
+"""
+PLAIN_LIMIT = 2000
 
 TAKE_NO_ARGUMENTS = frozenset({"DISCARD", "EXEC", "MULTI", "UNWATCH"})
 
@@ -37,12 +40,19 @@ class Ledger:
         self.left = 0
         """What the next user would find: `MULTI` and so on, added up. 0 is a fresh session."""
 
-    def sent(self, batch: Iterable[Sequence[Any]]) -> None:
-        """Book the commands of `batch`; to be called before their first byte goes out."""
+    def sent(self, batch: Sequence[Sequence[Any]]) -> bool:
+        """Book the commands of `batch`; to be called before their first byte goes out.
+
+        Returns:
+            Whether all are plain: none leaves anything behind, or blocks.
+        """
+        self.owed += len(batch)
+        plain = True
         for args in batch:
-            self.owed += 1
-            if args[0] not in _plain:
+            if args[0] not in PLAIN:
+                plain = False
                 self._book(args)
+        return plain
 
     def replied(self) -> None:
         """Book one whole reply, be it an error."""
@@ -77,5 +87,7 @@ class Ledger:
             self.left &= ~WATCH
         elif commands.leaves_state(args):
             self.stain()
-        elif first not in commands.LEAVES_NOTHING and len(_plain) < _PLAIN_LIMIT:
-            _plain.add(args[0])
+        elif first in commands.NEVER_PLAIN or len(first) != len(args[0]):
+            return  # looked at each time
+        elif len(PLAIN) < PLAIN_LIMIT:
+            PLAIN.add(args[0])

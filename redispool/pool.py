@@ -12,7 +12,8 @@ from typing import Any, NoReturn, Self
 from . import dialling, fork, leases, wording
 from .capacity import Capacity, count
 from .census import take_stats
-from .connection import FOREVER, PooledConnection
+from .connection import PooledConnection
+from .conversation import FOREVER
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
 from .eviction import Evictor

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import redis
 from redis import connection as base
 
 from . import embedded
@@ -54,12 +56,15 @@ def pooled(connection_class: type[Any]) -> type[Any]:
 
 
 @functools.cache
-def silent_driver() -> dict[str, Any]:
-    """Arguments that spare each new connection the two round trips of ``CLIENT SETINFO``.
+def driver() -> dict[str, Any]:
+    """Arguments by which each connection says that it is of redispool; built once.
 
     redis-py 7.2 and later take ``driver_info``; before that there were two names.
     """
     known = inspect.signature(base.AbstractConnection.__init__).parameters
-    if "driver_info" in known:
-        return {"driver_info": None}
-    return {"lib_name": None, "lib_version": None}
+    own = metadata.version("redispool")
+    if "driver_info" not in known:
+        name = f"redis-py(redispool_v{own})"
+        return {"lib_name": name, "lib_version": redis.__version__}
+    info = redis.DriverInfo(lib_version=redis.__version__)
+    return {"driver_info": info.add_upstream_driver("redispool", own)}

@@ -315,10 +315,10 @@ def test_returns_beat_slow_connects(
 def test_failed_creator_passes_on(make_pool: MakePool, scripted: ScriptedServer) -> None:
     """Where the first in the queue cannot connect, the next one may try at once."""
     gate = threading.Event()
-    scripted.answer("CLIENT", lambda: gate.wait(10) and b"-ERR not you\r\n")
-    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1, retries=0)
+    scripted.answer("SELECT", lambda: gate.wait(10) and b"-ERR not you\r\n")
+    pool = make_pool(host=scripted.host, port=scripted.port, max_connections=1, retries=0, db=1)
     first = Waiting(pool)
-    eventually(lambda: scripted.received["CLIENT"])
+    eventually(lambda: scripted.received["SELECT"])
     second = Waiting(pool)
 
     gate.set()

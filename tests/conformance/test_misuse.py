@@ -11,6 +11,7 @@ import redis
 
 from redispool import ConnectionPool, NotOwned, PoolClosed, Redis
 from redispool.connection import PooledConnection
+from redispool.scopes import Scope
 from tests.conftest import MakePool
 from tests.support import ScriptedServer, Valkey, eventually, run_threads
 from tests.support.callers import ask
@@ -227,6 +228,41 @@ def test_use_after_release_at_every_line(make_pool: MakePool) -> None:
         line += 1
 
     assert 10 < refused < line
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_use_after_the_scope_at_every_line(make_pool: MakePool) -> None:
+    """Nor where another thread ends the scope in the midst of a watching pipeline's command."""
+    pool = make_pool(max_connections=1)
+    client = Redis(connection_pool=pool)
+    client.set("a", "of the pipeline")
+    line, refused, came_to_that = 0, 0, [True]
+    while came_to_that:
+        scope, next_ones = Scope(), list[PooledConnection]()
+        scope.enter()
+        pipe = client.pipeline()
+        pipe.watch("a")
+
+        def end_and_lend(
+            _: int, scope: Scope = scope, next_ones: list[PooledConnection] = next_ones
+        ) -> None:
+            scope.close()
+            next_ones.append(pool.acquire(timeout=0))
+            next_ones[0].send_command("ECHO", "of the next")
+
+        with at_line(line, lambda work=end_and_lend: run_threads(1, work)) as came_to_that:
+            try:
+                assert pipe.get("a") == b"of the pipeline", line
+            except redis.ConnectionError:
+                refused += 1
+        for connection in next_ones:
+            assert connection.read_response() == b"of the next", line
+            pool.release(connection)
+        scope.close()
+        pipe.reset()
+        line += 1
+
+    assert 5 < refused < line
 
 
 def test_use_after_close(pool: ConnectionPool) -> None:

@@ -500,6 +500,7 @@ def test_handshake_interrupted(
     scripted.always(step, answer)
     pool = make_pool(
         url=f"redis://:secret@{scripted.host}:{scripted.port}/1",
+        client_name="asked-for",
         max_connections=1,
         timeout=0.2,
         retries=0,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from redis._parsers import Encoder
 from redis.connection import HiredisRespSerializer, PythonRespSerializer
 from redis.exceptions import ConnectionError, DataError, TimeoutError
 
-from redispool import ConnectionPool, NotOwned
+from redispool import ConnectionPool, NotOwned, Redis
 from redispool.connection import PooledConnection
 from redispool.transports import Connection, pooled
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually
+from tests.support.limits import time_limit
 
 ENCODE = Encoder("utf-8", "strict", False).encode
 
@@ -77,9 +79,9 @@ def test_after_opening_the_usual_limits_hold(make_pool: MakePool) -> None:
     """The deadline of the checkout does not stay behind on the socket."""
     pool = make_pool(timeout=0.5, socket_timeout=7.0)
     with pool.connection() as connection:
-        assert connection._sock.gettimeout() == 7.0
+        assert time_limit(connection) == 7.0
         ask(connection, "PING")
-        assert connection._sock.gettimeout() == 7.0
+        assert time_limit(connection) == 7.0
 
 
 def test_there_may_be_no_limits_at_all(make_pool: MakePool) -> None:
@@ -87,7 +89,7 @@ def test_there_may_be_no_limits_at_all(make_pool: MakePool) -> None:
     pool = make_pool(timeout=None, socket_timeout=None, socket_connect_timeout=None)
     with pool.connection() as connection:
         assert ask(connection, "PING") == b"PONG"
-        assert connection._sock.gettimeout() is None
+        assert time_limit(connection) is None
 
 
 def test_a_connect_function_may_set_the_session_up(make_pool: MakePool) -> None:
@@ -116,6 +118,76 @@ def test_a_wrong_password_is_not_tried_again(make_pool: MakePool, scripted: Scri
 
     assert scripted.received["AUTH"] == 1
     assert "hunter2" not in f"{caught.value} {pool!r} {pool.stats()}"
+
+
+def test_who_may_not_say_its_name_connects_all_the_same(
+    make_pool: MakePool, flushed: Valkey
+) -> None:
+    """A user of an ACL that allows nothing but GET: the name that nobody asked for is left out."""
+    flushed.outside().acl_setuser(
+        "reader", enabled=True, passwords=["+p"], commands=["+get"], keys=["*"]
+    )
+    pool = make_pool(username="reader", password="p", max_connections=1)
+
+    assert Redis(connection_pool=pool).get("a") is None
+    asked = make_pool(username="reader", password="p", client_name="asked-for", retries=0)
+    with pytest.raises(redis.ResponseError, match="permissions"):
+        asked.acquire()
+
+
+@pytest.mark.parametrize(("protocol", "first"), [(2, b"+OK\r\n"), (3, b"%1\r\n+proto\r\n:3\r\n")])
+def test_the_handshake_is_one_round_trip(make_pool: MakePool, protocol: int, first: bytes) -> None:
+    """All of it is sent before anything is answered."""
+
+    def answer_once_all_has_come() -> None:
+        line, _ = listener.accept()
+        with line:
+            received = b""
+            while b"SELECT" not in received:
+                received += line.recv(4096)
+            line.sendall(first + b"+OK\r\n" * 4)  # SETNAME, SETINFO twice, SELECT
+            line.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer_once_all_has_come, daemon=True).start()
+        port = listener.getsockname()[1]
+        pool = make_pool(url=f"redis://:p@127.0.0.1:{port}/1", protocol=protocol, retries=0)
+        with pool.connection() as connection:
+            assert connection.ledger.clean
+
+
+def test_every_connection_says_what_it_is_of(pool: ConnectionPool, flushed: Valkey) -> None:
+    """The server knows redispool as the library, as redis-py's ``DriverInfo`` words it."""
+    with pool.connection() as connection:
+        info = ask(connection, "CLIENT", "INFO").decode()
+
+    assert f"lib-name=redis-py(redispool_v{metadata.version('redispool')})" in info
+    assert f"lib-ver={redis.__version__}" in info
+
+
+def test_a_server_before_redis_6_gets_the_password_alone(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """It knows no user names; what was sent behind the first try is sent again."""
+    wrong = b"-ERR wrong number of arguments for 'auth' command\r\n"
+    scripted.answer("AUTH", wrong)
+    scripted.answer("CLIENT", *([b"-NOAUTH Authentication required.\r\n"] * 3))
+    scripted.answer("SELECT", b"-NOAUTH Authentication required.\r\n")
+    pool = make_pool(url=f"redis://me:p@{scripted.host}:{scripted.port}/1", retries=0)
+
+    with pool.connection() as connection:
+        assert ask(connection, "PING") == b"PONG"
+
+    assert (scripted.received["AUTH"], scripted.received["SELECT"]) == (2, 2)
+
+
+def test_a_server_that_does_not_speak_resp3(make_pool: MakePool, scripted: ScriptedServer) -> None:
+    """The error says which setting to change."""
+    scripted.always("HELLO", b"-ERR unknown command 'HELLO'\r\n")
+    pool = make_pool(url=scripted.url, protocol=3, retries=0)
+
+    with pytest.raises(ConnectionError, match="set PROTOCOL to 2"):
+        pool.acquire()
 
 
 def test_secrets_are_not_shown(make_pool: MakePool) -> None:
@@ -326,7 +398,7 @@ def test_only_a_pong_in_time_is_an_answer(
     assert time.monotonic() - started < 1.0
     assert connection.lease == []
     if well:
-        assert connection._sock.gettimeout() == pool.options.socket_timeout
+        assert time_limit(connection) == pool.options.socket_timeout
         assert connection.ledger.clean
     connection.lease.append(lease)
     pool.release(connection)

@@ -120,7 +120,7 @@ def test_a_word_with_harmless_subcommands_is_looked_at_each_time(words: tuple[st
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that sends ever new words fills no memory."""
-    monkeypatch.setattr(module, "_plain", set())
+    monkeypatch.setattr(module, "PLAIN", set())
     session(*(f"WORD{number}" for number in range(3000)))
 
-    assert len(module._plain) == module._PLAIN_LIMIT
+    assert len(module.PLAIN) == module.PLAIN_LIMIT

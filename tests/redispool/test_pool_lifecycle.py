@@ -237,7 +237,7 @@ def test_warming_up(make_pool: MakePool) -> None:
 def test_warming_up_fails_loudly_and_in_time(make_pool: MakePool, scripted: ScriptedServer) -> None:
     """Where the server does not answer, the application's start says so, and nothing is held."""
     pool = make_pool(host=scripted.host, port=scripted.port, max_connections=5)
-    scripted.answer("CLIENT", b"+OK\r\n", b"+OK\r\n")
+    scripted.answer("CLIENT", *([b"+OK\r\n"] * 6))  # two handshakes
     scripted.always("CLIENT", HANG)
     started = time.monotonic()
 

@@ -12,6 +12,7 @@ from redispool import ConnectionPool, PoolClosed, PoolTimeout, Redis
 from redispool.connection import PooledConnection
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, RESET, ScriptedServer, Valkey, eventually
+from tests.support.limits import time_limit
 
 LOST = [DROP, RESET]
 
@@ -289,7 +290,7 @@ def test_after_another_try_the_usual_limits_hold(
     client.get("a")
 
     with client.connection_pool.connection() as connection:
-        assert connection._sock.gettimeout() == 3.0
+        assert time_limit(connection) == 3.0
         assert connection._deadline is None
 
 

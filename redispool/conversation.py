@@ -1,0 +1,294 @@
+"""The conversation with a server: commands out, replies in, and each of them in the books.
+
+Where hiredis reads the replies, the wire does the work; where it does not, redis-py's code.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import socket
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Any, NoReturn
+
+from redis import connection as base
+from redis._parsers import _HiredisParser
+from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
+
+from . import commands, packing
+from .leases import Lease
+from .ledger import PLAIN, Ledger
+from .packing import Packed, pack_one
+from .wire import Wire
+
+FOREVER = float("inf")
+
+AGES = 1e9
+"""Seconds that no socket takes for a limit any more."""
+
+VALUES = frozenset({bytes, str, int, type(None), float, bool})
+"""Kinds of replies that are neither an error nor a push, and hold none."""
+
+
+class Conversation(base.AbstractConnection):
+    """What a connection says and hears: mixed into redis-py's classes.
+
+    It is led by whoever holds the connection, and refused to others.
+    """
+
+    _sock: Any
+    _wire: Wire | None = None
+    """What carries commands and replies; None where redis-py's own code has to."""
+    _express: Wire | None = None
+    """The same where nobody wants to pack the commands in another way."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.ledger = Ledger()
+        # Claimed by list.pop(): of two that give back at the same time, one finds it empty.
+        self.lease: list[Lease] = []
+        self._deadline: float | None = None
+        self._stretched = False
+        super().__init__(*args, **kwargs)
+        self._fast_packer = packing.is_fast(self._command_packer)
+
+    def _refuse(self) -> NoReturn:
+        """Raise what tells somebody who does not hold the connection."""
+        raise NotImplementedError
+
+    # Time
+
+    def finish_by(self, deadline: float | None) -> None:
+        """Wait for no reply beyond `deadline` (of the monotonic clock); None lifts that."""
+        self._deadline = deadline
+        if deadline is None:
+            self._limit(self.socket_timeout)
+
+    def _limit(self, seconds: float | None) -> None:
+        """Let no send and no receive take longer than `seconds`."""
+        if self._wire is not None:
+            self._wire.limit(seconds)
+        elif self._sock is not None:
+            self._sock.settimeout(seconds)
+
+    def _within_deadline(self, limit: float | None) -> float | None:
+        if self._deadline is None or self._deadline == FOREVER:
+            return limit
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("Timeout: the time that the caller had is over")
+        return left if limit is None else min(limit, left)
+
+    def _wait_as_long_as_the_server(self, batch: Sequence[Sequence[Any]]) -> None:
+        """Let a blocking command (``BLPOP key 10``) outlast ``socket_timeout``."""
+        waits = [seconds for args in batch if (seconds := commands.blocks_for(args)) is not None]
+        if waits and self.socket_timeout is not None:
+            self._stretched = True
+            longest = sum(max(seconds, 0.0) for seconds in waits) + self.socket_timeout
+            # What the server refuses, such as -1 or infinity, it refuses at once.
+            self._limit(longest if 0 not in waits and longest < AGES else None)
+
+    # The wire
+
+    def _wire_up(self) -> None:
+        """Let the wire do the work, where hiredis reads the replies.
+
+        Not for one that looks after its own health, as a subscription's does: redis-py sees to it.
+        """
+        parser = self._parser
+        if type(parser) is _HiredisParser and not self.health_check_interval:
+            limit = self._within_deadline(self.socket_timeout)
+            self._wire = Wire(self._sock, parser, limit)
+            self._express = self._wire if self._fast_packer else None
+
+    def _unwire(self) -> None:
+        """Let redis-py's code do the work from now on: it has its own way with time-outs."""
+        if self._wire is not None:
+            self._wire = self._express = None
+            self._sock.settimeout(self.socket_timeout)
+
+    # Commands
+
+    def pack_command(self, *args: Any) -> Packed:
+        return self.pack_commands((args,))
+
+    def pack_commands(self, commands: Iterable[Sequence[Any]]) -> Packed:
+        batch = list(commands)
+        if self._fast_packer:
+            return Packed(packing.pack_all(batch), batch)
+        return Packed(super().pack_commands(map(packing.as_texts, batch)), batch)
+
+    def send_command(self, *args: Any, **kwargs: Any) -> None:
+        express = self._express
+        if express is None or args[0] not in PLAIN or not self.lease:
+            self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
+            return
+        packed = pack_one(args)
+        self.ledger.owed += 1
+        try:
+            express.send(packed)
+        except BaseException as error:
+            self._sending_failed(error, unsent=True)
+            raise
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if not self.lease:
+            self._refuse()
+        if self._sock is None:
+            # Here, and not in redis-py's method below: the handshake makes its own entries.
+            self._open_again()
+        self._book(command)
+        try:
+            self._send(command, check_health)
+        except BaseException as error:
+            # Of several commands the first may have run.
+            self._sending_failed(error, unsent=isinstance(command, Packed) and command.atomic)
+            raise
+
+    def _send(self, command: Any, check_health: bool) -> None:
+        if self._wire is None:
+            super().send_packed_command(command, check_health)
+            return
+        for chunk in (command,) if isinstance(command, str) else command:
+            self._wire.send(chunk)
+
+    def _open_again(self) -> None:
+        try:
+            self.connect_check_health(check_health=False)
+        except (ConnectionError, TimeoutError) as error:
+            error.unsent = True  # type: ignore[union-attr]
+            raise
+
+    def _book(self, command: Any) -> None:
+        if not isinstance(command, Packed):
+            self.ledger.stain()  # somebody packed it: how many replies it brings nobody knows
+        elif not self.ledger.sent(command.batch):
+            self._wait_as_long_as_the_server(command.batch)
+
+    def _sending_failed(self, error: BaseException, *, unsent: bool) -> None:
+        """Close the line; raise redis-py's error for one of the system's."""
+        self.disconnect()
+        failure: Any = error
+        if isinstance(error, BlockingIOError | socket.timeout):
+            failure = TimeoutError("Timeout writing to socket")
+        elif isinstance(error, OSError):
+            number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
+            failure = ConnectionError(f"Error {number} while writing to socket. {text}.")
+        if isinstance(failure, ConnectionError | TimeoutError):
+            failure.unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
+        if failure is not error:
+            raise failure
+
+    # Replies
+
+    def read_response(
+        self, disable_decoding: bool = False, *, disconnect_on_error: bool = True, **others: Any
+    ) -> Any:
+        wire = self._wire
+        if others or wire is None or not self.lease:
+            others["disconnect_on_error"] = disconnect_on_error
+            return self._read_as_redis_py(disable_decoding, others)
+        if self._deadline is not None and not self._stretched:
+            wire.limit(self._within_deadline(self.socket_timeout))
+        try:
+            reply = wire.read(not disable_decoding)
+        except BaseException as error:
+            self._reading_failed(error, disconnect_on_error)
+            raise
+        self._replied(1)
+        if type(reply) not in VALUES and (found := self._error_in(reply, disconnect_on_error)):
+            del reply
+            try:
+                raise found
+            finally:
+                del found  # which would hold its own frames
+        return reply
+
+    def read_responses(self, count: int) -> list[Any]:
+        """The replies to the last `count` commands; errors among them are values.
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: not all came, or the server refuses to serve.
+        """
+        if self._wire is None or self._deadline is not None:
+            return [self._response_or_error() for _ in range(count)]
+        try:
+            replies = self._wire.read_many(count)
+        except BaseException as error:
+            self._reading_failed(error, disconnect=True)
+            raise
+        self._replied(count)
+        for reply in replies:
+            if type(reply) not in VALUES and not isinstance(reply, ResponseError):
+                found = self._error_in(reply, disconnect=True)
+                if found is not None:
+                    del reply, replies
+                    try:
+                        raise found
+                    finally:
+                        del found
+        return replies
+
+    def _response_or_error(self) -> Any:
+        try:
+            return self.read_response()
+        except ResponseError as error:
+            return error
+
+    def _replied(self, count: int) -> None:
+        self.ledger.owed -= count
+        if self._stretched and self.ledger.owed <= 0 and self._sock is not None:
+            self._stretched = False
+            self._limit(self.socket_timeout)
+
+    def _error_in(self, reply: Any, disconnect: bool) -> Exception | None:
+        """The error that a reply is, or begins with; one of the server's own closes the line."""
+        if isinstance(reply, list) and reply and isinstance(reply[0], ConnectionError):
+            reply = reply[0]
+        if isinstance(reply, ConnectionError) and disconnect:
+            self.disconnect()
+        if isinstance(reply, ReadOnlyError):
+            self.ledger.refused_write()
+        return reply if isinstance(reply, Exception) else None
+
+    def _reading_failed(self, error: BaseException, disconnect: bool) -> None:
+        """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
+        if disconnect:
+            self.disconnect()
+        if isinstance(error, BlockingIOError | socket.timeout):
+            raise TimeoutError("Timeout reading from socket")
+        if isinstance(error, OSError):
+            raise ConnectionError(f"Error while reading from {self._host_error()} : {error.args}")
+
+    def _read_as_redis_py(self, disable_decoding: bool, others: dict[str, Any]) -> Any:
+        """Let redis-py read: with its own parser, or for a subscription."""
+        if not self.lease:
+            self._refuse()
+        self._unwire()
+        if self._deadline is not None and not self._stretched:
+            self._limit(self._within_deadline(self.socket_timeout))
+        if others.get("push_request"):
+            self.ledger.stain()  # what comes may be a reply or not; nobody can count on it
+            if not reads_with_a_timeout():
+                self._wait_for_messages()
+        try:
+            response = super().read_response(disable_decoding, **others)
+        except ResponseError as error:
+            self._replied(1)
+            if isinstance(error, ReadOnlyError):
+                self.ledger.refused_write()
+            raise
+        self._replied(1)
+        return response
+
+    def _wait_for_messages(self) -> None:
+        """Let a subscription be silent for longer than ``socket_timeout``."""
+        if self._sock is not None:
+            self._stretched = True
+            self._limit(None)
+
+
+@functools.cache
+def reads_with_a_timeout() -> bool:
+    """Whether redis-py, from 8 on, says how long it wants to wait for a message."""
+    return "timeout" in inspect.signature(base.AbstractConnection.read_response).parameters

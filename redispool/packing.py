@@ -1,0 +1,91 @@
+"""Packing: commands as the bytes that go over the line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import hiredis
+from redis.connection import HiredisRespSerializer
+from redis.exceptions import DataError
+
+AT_ONCE = 64 * 1024
+"""Bytes from which on a batch is sent in more than one piece, so that no large copy is made."""
+
+
+class Packed(list[bytes]):
+    """Bytes for the wire, together with the commands that they hold."""
+
+    def __init__(self, chunks: Iterable[bytes], batch: Sequence[Sequence[Any]]) -> None:
+        super().__init__(chunks)
+        self.batch = batch
+
+    @property
+    def atomic(self) -> bool:
+        """Whether the server runs nothing of it before it has all of it."""
+        first, last = self.batch[0][0], self.batch[-1][0]
+        return len(self.batch) == 1 or (first == "MULTI" and last == "EXEC")
+
+
+def is_fast(packer: Any) -> bool:
+    """Whether `packer` is redis-py's for hiredis, in whose place `pack_one` and `pack_all` do."""
+    return type(packer) is HiredisRespSerializer
+
+
+def pack_one(args: Sequence[Any]) -> bytes:
+    """The bytes of a command whose name is one word.
+
+    Raises:
+        redis.DataError: an argument is neither text, bytes nor number.
+    """
+    try:
+        packed: bytes = hiredis.pack_command(as_texts(args))
+        return packed
+    except TypeError as error:
+        raise DataError(error).with_traceback(sys.exc_info()[2]) from None
+
+
+def pack_all(batch: Iterable[Sequence[Any]]) -> list[bytes]:
+    """The bytes of several commands, in as few pieces as is good."""
+    chunks: list[bytes] = []
+    pieces: list[bytes] = []
+    size = 0
+    for args in batch:
+        piece = pack_one(split_name(args))
+        pieces.append(piece)
+        size += len(piece)
+        if size > AT_ONCE:
+            chunks.append(b"".join(pieces))
+            pieces, size = [], 0
+    if pieces:
+        chunks.append(b"".join(pieces))
+    return chunks
+
+
+def split_name(args: Sequence[Any]) -> Sequence[Any]:
+    """The same with each word of the name by itself: ``CONFIG GET`` is two for the server."""
+    name = args[0]
+    space: Any = " " if isinstance(name, str) else b" "
+    return (*name.split(), *args[1:]) if space in name else args
+
+
+def as_texts(args: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments, with bytes in place of numbers and buffers, as redis-py sends them.
+
+    hiredis 3.5 crashes where a signal handler raises while it makes a text of a number.
+    """
+    for value in args:
+        kind = type(value)
+        if kind is not str and kind is not bytes:
+            return tuple(map(_as_text, args))
+    return args if type(args) is tuple else tuple(args)
+
+
+def _as_text(value: Any) -> Any:
+    # Other kinds of whole numbers, such as True, are for the packer to refuse or to take.
+    if type(value) is int or isinstance(value, float):
+        return repr(value).encode()
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return value
