@@ -18,6 +18,7 @@ from redis.retry import Retry
 from . import credentials
 from .capacity import Capacity
 from .connection import PooledConnection
+from .dialect import translated
 from .options import PASSED_ON, PoolOptions, kind_of
 from .transports import BY_TRANSPORT, pooled, silent_driver
 
@@ -69,8 +70,9 @@ class RedisPyPool(base.ConnectionPool):
 
     def make_connection(self) -> PooledConnection:
         """A connection object, not yet open and in no place of the pool."""
-        name = self.options.client_name or client_name(self.alias)
-        made: PooledConnection = self.connection_class(client_name=name, **self._connection_kwargs)
+        # Not once for all: after a fork it is another process.
+        kwargs = {"client_name": client_name(self.alias), **self._connection_kwargs}
+        made: PooledConnection = self.connection_class(**kwargs)
         return made
 
     def disconnect(self, inuse_connections: bool = True) -> None:
@@ -87,9 +89,10 @@ class RedisPyPool(base.ConnectionPool):
         return slot is not None and slot.capacity is self.capacity.reference
 
     def set_retry(self, retry: Retry) -> None:
-        """Give redis-py's `retry` to all connections opened from now on, and renew the others."""
+        """Let redis-py's `retry` decide what is tried again, on all connections from now on."""
         self._connection_kwargs["retry"] = retry
-        self.recycle()
+        for connection in self.capacity.connections():
+            connection.retry = retry
 
     def re_auth_callback(self, token: Any) -> None:
         """Credentials have changed: every connection is renewed with the new ones."""
@@ -121,7 +124,8 @@ class RedisPyPool(base.ConnectionPool):
 
 
 def options_from(settings: dict[str, Any]) -> PoolOptions:
-    """Options given as keyword arguments, redis-py's connection options among them."""
+    """Options given as keyword arguments, in redis-py's words or in ours."""
+    settings = translated(settings)
     for name in settings:
         kind_of(name, str.lower)  # refuses what is unknown, with the nearest that is known
     own = {name: value for name, value in settings.items() if name not in PASSED_ON}
@@ -136,13 +140,15 @@ def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str,
         "decode_responses": options.decode_responses,
         "health_check_interval": 0,  # the pool checks before it lends
         "protocol": options.protocol,
-        "retry": Retry(NoBackoff(), 0),  # the pool and the client decide what is tried again
+        "retry": retry_of_connections(options),
         "socket_connect_timeout": options.socket_connect_timeout,
         "socket_timeout": options.socket_timeout,
         **silent_driver(),
         **credentials.kwargs(options),
         **options.connection,
     }
+    if options.client_name:
+        kwargs["client_name"] = options.client_name
     match options.transport:
         case "unix":
             kwargs["path"] = options.path
@@ -151,6 +157,11 @@ def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str,
         case _:
             kwargs |= {"host": options.host, "port": options.port}
     return kwargs
+
+
+def retry_of_connections(options: PoolOptions) -> Retry:
+    """The user's own; else one that does nothing: pool and client decide what is tried again."""
+    return options.retry if isinstance(options.retry, Retry) else Retry(NoBackoff(), 0)
 
 
 def embedded_directory(options: PoolOptions, base_path: Path) -> Path:
