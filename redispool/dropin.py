@@ -46,6 +46,8 @@ class RedisPyPool(base.ConnectionPool):
         self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
         self._connection_kwargs = connection_kwargs(options, base_path)
         self._event_dispatcher = EventDispatcher()
+        self._pool_id = alias  # redis-py's metrics call the pool <host>:<port>_<alias>
+        credentials.follow(self._connection_kwargs.get("credential_provider"), self)
         if hasattr(base, "HImportRegistry"):  # redis-py 8.1 and later
             self.himport_registry = base.HImportRegistry()
             self._connection_kwargs["himport_registry"] = self.himport_registry
