@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from redis.credentials import CredentialProvider
+from redis.credentials import CredentialProvider, StreamingCredentialProvider
 
 from .errors import InvalidOption
 from .options import PoolOptions
+
+if TYPE_CHECKING:
+    from .dropin import RedisPyPool
+
+logger = logging.getLogger("redispool")
+
+_fed: weakref.WeakKeyDictionary[Any, weakref.WeakSet[RedisPyPool]] = weakref.WeakKeyDictionary()
+"""The pools of each provider that streams: it knows one listener, and serves several pools."""
 
 
 class CallableProvider(CredentialProvider):
@@ -66,3 +77,25 @@ def imported(path: str) -> Any:
     raise InvalidOption(
         "credential_provider", f"{path!r} is neither callable nor has it get_credentials()"
     )
+
+
+def follow(provider: Any, pool: RedisPyPool) -> None:
+    """Renew the connections of `pool` whenever `provider` streams new credentials, if it does."""
+    if not isinstance(provider, StreamingCredentialProvider):
+        return
+    mine: weakref.WeakSet[RedisPyPool] = weakref.WeakSet()
+    pools = _fed.setdefault(provider, mine)
+    pools.add(pool)
+    if pools is mine:
+        provider.on_next(functools.partial(_renew, pools))
+        provider.on_error(_tell)
+
+
+def _renew(pools: weakref.WeakSet[RedisPyPool], token: Any) -> None:
+    for pool in list(pools):
+        pool.re_auth_callback(token)
+
+
+def _tell(error: Exception) -> None:
+    # Not the error itself: whoever made it may have put a token into its message.
+    logger.warning("the credential provider could not renew its token (%s)", type(error).__name__)

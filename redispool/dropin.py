@@ -18,6 +18,7 @@ from redis.retry import Retry
 from . import credentials
 from .capacity import Capacity
 from .connection import PooledConnection
+from .dialect import translated
 from .options import PASSED_ON, PoolOptions, kind_of
 from .transports import BY_TRANSPORT, driver, pooled
 
@@ -42,9 +43,13 @@ class RedisPyPool(base.ConnectionPool):
     ) -> None:
         self.options = options
         self.alias = alias
+        self.redis_py_retries = isinstance(options.retry, Retry)
+        """Whether a ``Retry`` of redis-py's decides what is tried again, and not the client."""
         self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
         self._connection_kwargs = connection_kwargs(options, base_path)
         self._event_dispatcher = EventDispatcher()
+        self._pool_id = alias  # redis-py's metrics call the pool <host>:<port>_<alias>
+        credentials.follow(self._connection_kwargs.get("credential_provider"), self)
         if hasattr(base, "HImportRegistry"):  # redis-py 8.1 and later
             self.himport_registry = base.HImportRegistry()
             self._connection_kwargs["himport_registry"] = self.himport_registry
@@ -69,8 +74,9 @@ class RedisPyPool(base.ConnectionPool):
 
     def make_connection(self) -> PooledConnection:
         """A connection object, not yet open and in no place of the pool."""
-        name = self.options.client_name or client_name(self.alias)
-        made: PooledConnection = self.connection_class(client_name=name, **self._connection_kwargs)
+        # Not once for all: after a fork it is another process.
+        kwargs = {"client_name": client_name(self.alias), **self._connection_kwargs}
+        made: PooledConnection = self.connection_class(**kwargs)
         made.name_is_ours = self.options.client_name is None
         return made
 
@@ -88,9 +94,11 @@ class RedisPyPool(base.ConnectionPool):
         return slot is not None and slot.capacity is self.capacity.reference
 
     def set_retry(self, retry: Retry) -> None:
-        """Give redis-py's `retry` to all connections opened from now on, and renew the others."""
+        """Let redis-py's `retry` decide what is tried again, on all connections from now on."""
+        self.redis_py_retries = True
         self._connection_kwargs["retry"] = retry
-        self.recycle()
+        for connection in self.capacity.connections():
+            connection.retry = retry
 
     def re_auth_callback(self, token: Any) -> None:
         """Credentials have changed: every connection is renewed with the new ones."""
@@ -122,7 +130,8 @@ class RedisPyPool(base.ConnectionPool):
 
 
 def options_from(settings: dict[str, Any]) -> PoolOptions:
-    """Options given as keyword arguments, redis-py's connection options among them."""
+    """Options given as keyword arguments, in redis-py's words or in ours."""
+    settings = translated(settings)
     for name in settings:
         kind_of(name, str.lower)  # refuses what is unknown, with the nearest that is known
     own = {name: value for name, value in settings.items() if name not in PASSED_ON}
@@ -137,13 +146,15 @@ def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str,
         "decode_responses": options.decode_responses,
         "health_check_interval": 0,  # the pool checks before it lends
         "protocol": options.protocol,
-        "retry": Retry(NoBackoff(), 0),  # the pool and the client decide what is tried again
+        "retry": retry_of_connections(options),
         "socket_connect_timeout": options.socket_connect_timeout,
         "socket_timeout": options.socket_timeout,
         **driver(),
         **credentials.kwargs(options),
         **options.connection,
     }
+    if options.client_name:
+        kwargs["client_name"] = options.client_name
     match options.transport:
         case "unix":
             kwargs["path"] = options.path
@@ -152,6 +163,11 @@ def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str,
         case _:
             kwargs |= {"host": options.host, "port": options.port}
     return kwargs
+
+
+def retry_of_connections(options: PoolOptions) -> Retry:
+    """The user's own; else one that does nothing: pool and client decide what is tried again."""
+    return options.retry if isinstance(options.retry, Retry) else Retry(NoBackoff(), 0)
 
 
 def embedded_directory(options: PoolOptions, base_path: Path) -> Path:

@@ -49,6 +49,7 @@ REFUSED: Mapping[str, str] = types.MappingProxyType(
     {
         "cache": "client-side caching is not available yet",
         "cache_config": "client-side caching is not available yet",
+        "cache_factory": "client-side caching is not available yet",
         "connection": "options stand beside URL, not in a dict of their own",
         "connection_pool": "a pool cannot be built from another pool",
         "event_dispatcher": "the pool renews its connections itself; see CREDENTIAL_PROVIDER",
@@ -57,7 +58,8 @@ REFUSED: Mapping[str, str] = types.MappingProxyType(
         "location": "this is the name in Django's CACHES; use URL",
         "maint_notifications_config": "maintenance notifications are not available in this pool",
         "options": "options stand beside URL, not in a dict of their own",
-        "retry_on_error": "which errors are retried is decided by RETRY",
+        "queue_class": "the pool serves callers itself, first come, first served; see TIMEOUT",
+        "retry_on_error": "RETRY decides; give it a redis.retry.Retry with supported_errors",
         "retry_on_timeout": "which errors are retried is decided by RETRY",
         "single_connection_client": "use redis.pinned()",
     }

@@ -7,6 +7,8 @@ import re
 import ssl
 from typing import Any, Protocol
 
+from redis.retry import Retry
+
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
 # What poll() takes: 2**31 milliseconds, more than 24 days. Beyond it, a wait is an OverflowError.
@@ -158,6 +160,17 @@ class Choice:
 
     def _expected(self) -> str:
         return "must be " + " or ".join(repr(value) for value in self.values)
+
+
+class HowToRetry(Choice):
+    """One of our ways to try again, or a ``Retry`` of redis-py's, which then decides alone."""
+
+    def __init__(self) -> None:
+        super().__init__("safe", "always", "never")
+
+    def complaint(self, value: Any) -> str:
+        expected = "" if isinstance(value, Retry) else super().complaint(value)
+        return f"{expected}, or a redis.retry.Retry" if expected else ""
 
 
 class Certificates(Choice):

@@ -39,7 +39,8 @@ class PoolOptions:
     """The options of one pool; the setting of the same name is the field in capitals.
 
     Times are seconds. ``None`` for a time switches off what it limits. Where ``url`` is given, its
-    parts fill ``host``, ``port`` and so on; a part that says something else is refused.
+    parts fill ``host``, ``port`` and so on; a part that says something else is refused. Instead of
+    a word ``retry`` may be a ``redis.retry.Retry``, which then decides alone what is tried again.
 
     Raises:
         InvalidOption: a value has the wrong type, is out of range, or contradicts another.
@@ -64,7 +65,7 @@ class PoolOptions:
     health_check_interval: float = option(30.0, kinds.Seconds())
     socket_timeout: float | None = option(5.0, kinds.Seconds(optional=True, positive=True))
     socket_connect_timeout: float | None = option(2.0, kinds.Seconds(optional=True, positive=True))
-    retry: str = option("safe", kinds.Choice("safe", "always", "never"))
+    retry: str = option("safe", kinds.HowToRetry())
     retries: int = option(3, kinds.Whole(minimum=0))
     protocol: int = option(2, kinds.Choice(2, 3))
     decode_responses: bool = option(False, kinds.Flag())

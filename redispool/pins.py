@@ -23,6 +23,8 @@ class Pin:
     ``get_encoder``, …) it does.
     """
 
+    redis_py_retries = False
+
     def __init__(self, pool: Any, connection: PooledConnection) -> None:
         self.pool = pool
         self._connection: PooledConnection | None = connection

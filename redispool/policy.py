@@ -54,7 +54,8 @@ class Policy:
             health_check_interval=options.health_check_interval or forever,
             max_idle=options.max_idle or forever,
             max_lifetime=options.max_lifetime or forever,
-            retries=0 if options.retry == "never" else options.retries,
+            # A Retry of redis-py's counts its own tries, on the connection.
+            retries=options.retries if options.retry in ("safe", "always") else 0,
             patience=forever if options.timeout is None else options.timeout,
         )
 

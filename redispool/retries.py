@@ -79,12 +79,18 @@ class Remaining:
         self._pool = pool
         self._deadline = deadline
 
-    def get_connection(self, *_: Any, **__: Any) -> PooledConnection:
+    redis_py_retries = False
+
+    def acquire(self) -> PooledConnection:
         """A connection on which no reply is waited for beyond the deadline."""
         # Never 0, which sets no limit to connecting.
         connection = self._pool.acquire(max(self._deadline - monotonic(), 1e-9))
         connection.finish_by(self._deadline)
         return connection
+
+    def get_connection(self, *_: Any, **__: Any) -> PooledConnection:
+        """redis-py's name of `acquire`."""
+        return self.acquire()
 
     def release(self, connection: PooledConnection) -> None:
         """Give it back without the deadline."""

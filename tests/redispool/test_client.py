@@ -84,8 +84,8 @@ def test_nonsense_is_refused_before_anything_is_opened() -> None:
     """A misspelt option of the client is named, and nothing has to be cleaned up."""
     with pytest.raises(InvalidOption, match=r"max_conections: .*max_connections"):
         Redis(max_conections=3)
-    with pytest.raises(InvalidOption, match="decided by RETRY"):
-        Redis(retry_on_timeout=True)
+    with pytest.raises(InvalidOption, match="by a Retry of redis-py alone"):
+        Redis(retry_on_error=[redis.ResponseError])
     with pytest.raises(InvalidOption):
         Redis.from_url("redis://localhost/abc")
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
+from redis.credentials import (
+    CredentialProvider,
+    StreamingCredentialProvider,
+    UsernamePasswordCredentialProvider,
+)
 from redis.exceptions import AuthenticationError
 from redis.utils import str_if_bytes
 
@@ -193,3 +199,60 @@ def test_a_path_that_leads_nowhere(path: str, complaint: str) -> None:
 def test_no_credentials() -> None:
     """Without credentials nothing is sent: no user, no password, no provider."""
     assert credentials.kwargs(PoolOptions()) == {"username": None, "password": None}
+
+
+class Streaming(StreamingCredentialProvider):
+    """Provides new credentials when the test says so; knows one listener, as redis-entraid does."""
+
+    def get_credentials(self) -> tuple[str, str]:
+        """Give username and password."""
+        return USER, PASSWORD
+
+    def on_next(self, callback: Callable[[Any], None]) -> None:
+        """Know whom to tell of new credentials."""
+        self.renewed = callback
+
+    def on_error(self, callback: Callable[[Exception], None]) -> None:
+        """Know whom to tell that there are none."""
+        self.failed = callback
+
+    def is_streaming(self) -> bool:
+        """Whether the provider tells of new credentials by itself."""
+        return True
+
+
+def test_streamed_credentials_renew_the_connections(
+    make_guarded: Callable[..., ConnectionPool],
+) -> None:
+    """New credentials reach all pools of a provider: no connection with old ones is lent again."""
+    provider = Streaming()
+    pools = [make_guarded(credential_provider=provider) for _ in range(2)]
+    assert [whoami(pool) for pool in pools] == [USER, USER]
+
+    provider.renewed(object())
+
+    assert [whoami(pool) for pool in pools] == [USER, USER]
+    assert [pool.stats().created_total for pool in pools] == [2, 2]
+
+
+def test_a_provider_that_fails_is_told_of(
+    make_guarded: Callable[..., ConnectionPool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where new credentials cannot be had the log says so, and no token."""
+    provider = Streaming()
+    make_guarded(credential_provider=provider)
+
+    provider.failed(ValueError("Zq7"))
+
+    assert "the credential provider could not renew its token (ValueError)" in caplog.text
+    assert "Zq7" not in caplog.text
+
+
+def test_a_provider_keeps_no_pool_alive() -> None:
+    """A provider outlives the pools that it feeds."""
+    provider = Streaming()
+    pool = weakref.ref(ConnectionPool(credential_provider=provider))
+    gc.collect()
+
+    assert pool() is None
+    provider.renewed(object())

@@ -317,6 +317,14 @@ def test_redis_pys_retry_may_be_set(make_pool: MakePool, scripted: ScriptedServe
     assert client.get_retry()
 
 
+def test_a_retry_reaches_connections_in_use(pool: ConnectionPool) -> None:
+    """`set_retry` holds for the connections that are there, lent ones among them."""
+    retry = Retry(NoBackoff(), 2)
+    with pool.connection() as held:
+        pool.set_retry(retry)
+        assert held.retry is retry
+
+
 def test_the_figures_that_redis_py_has(client: redis.Redis, pool: ConnectionPool) -> None:
     """What redis-py's metrics and third parties look at says how many are idle and in use."""
     client.ping()
