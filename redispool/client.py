@@ -9,14 +9,29 @@ from time import monotonic
 from typing import Any, Self
 
 import redis
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
+from redis import client as base
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    ReadOnlyError,
+    TimeoutError,
+)
 
-from . import commands, retries, scopes
+from . import commands, retries, scopes, telemetry
 from .holders import Pipeline, PubSub
+from .ledger import PLAIN
 from .pins import Pin
 from .pool import ConnectionPool
 
 __all__ = ["Redis"]
+
+
+FOR_READING = frozenset({EMPTY_RESPONSE, NEVER_DECODE, "keys"})
+"""Options of a command that are not for the function that converts its reply."""
+
+LISTENERS = frozenset({"credential_provider", "event_dispatcher"})
+"""What redis-py's client takes beside a pool: whom it tells of new credentials."""
 
 
 class Redis(redis.Redis):
@@ -34,6 +49,11 @@ class Redis(redis.Redis):
     """
 
     connection_pool: Any
+    _parses_by_itself = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._parses_by_itself = cls.parse_response is not redis.Redis.parse_response
 
     def __init__(
         self,
@@ -48,11 +68,29 @@ class Redis(redis.Redis):
     ) -> None:
         parts = {"host": host, "port": port, "db": db, "password": password}
         settings |= {name: value for name, value in parts.items() if value is not None}
+        if connection_pool is not None and not settings and not single_connection_client:
+            self._share(connection_pool)
+            return
+        listeners = {name: settings.pop(name) for name in LISTENERS & settings.keys()}
         if connection_pool is not None and settings:
             raise TypeError(f"options belong to the pool, not to its client: {list(settings)}")
+        if connection_pool is None and "credential_provider" in listeners:
+            settings["credential_provider"] = listeners.pop("credential_provider")
         pool = ConnectionPool(**settings) if connection_pool is None else connection_pool
-        super().__init__(connection_pool=pool, single_connection_client=single_connection_client)
+        super().__init__(
+            connection_pool=pool, single_connection_client=single_connection_client, **listeners
+        )
         self.auto_close_connection_pool = connection_pool is None
+
+    def _share(self, pool: Any) -> None:
+        """Be one more client of `pool`, without the 0.1 ms that redis-py's constructor takes."""
+        state = getattr(pool, "state_of_clients", None)
+        if state is None:
+            super().__init__(connection_pool=pool)
+            if isinstance(pool, ConnectionPool):
+                pool.state_of_clients = dict(vars(self))
+        else:
+            vars(self).update(state)
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Redis:
@@ -125,38 +163,72 @@ class Redis(redis.Redis):
 
     def __del__(self) -> None:
         # Not close(): that waits for others. A pool of its own goes with the client.
-        with contextlib.suppress(Exception):
-            self._give_back_single_connection()
+        if vars(self).get("connection") is not None:
+            with contextlib.suppress(Exception):
+                self._give_back_single_connection()
 
     def _give_back_single_connection(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
             self.connection_pool.release(connection)
 
-    def _execute_command(self, *args: Any, **options: Any) -> Any:
-        scope = scopes.current()
-        if scope is None:
-            return self._execute_safely(args, options)
-        started = monotonic()
-        try:
-            return self._execute_safely(args, options)
-        finally:
-            scope.note(monotonic() - started)
+    def set_response_callback(self, command: str, callback: Any) -> None:
+        """Convert the replies to `command` with `callback`, for this client alone."""
+        shared = getattr(self.connection_pool, "state_of_clients", None) or {}
+        if self.response_callbacks is shared.get("response_callbacks"):
+            self.response_callbacks = base.CaseInsensitiveDict(self.response_callbacks)
+        super().set_response_callback(command, callback)
 
-    def _execute_safely(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Run one command; send it again only where that cannot run it twice."""
-        client, started, attempt = self, monotonic(), 0
-        while True:
+    # One command
+
+    def _execute_command(self, *args: Any, **options: Any) -> Any:
+        scope, started = scopes.current(), monotonic()
+        try:
             try:
-                # redis-py takes some options out of the dict while it parses the reply.
-                return super(Redis, client)._execute_command(*args, **options)
+                return self._execute_once(args, options)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
-                pause, deadline = self._next_try(error, args, attempt, started)
+                pause, deadline = self._next_try(error, args, 0, started)
                 if pause is None:
                     raise
+            return self._execute_again(args, options, started, pause, deadline)
+        finally:
+            if scope is not None:
+                scope.note(monotonic() - started)
+
+    def _execute_again(
+        self,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        started: float,
+        pause: float | None,
+        deadline: float,
+    ) -> Any:
+        """Run a command another time, which cannot have run or may run twice; and so on."""
+        client, attempt = self._on(retries.Remaining(self.connection_pool, deadline)), 0
+        while pause is not None:
             time.sleep(pause)
             attempt += 1
-            client = self._on(retries.Remaining(self.connection_pool, deadline))
+            try:
+                return client._execute_once(args, options)
+            except (ConnectionError, TimeoutError, ReadOnlyError) as error:
+                pause, _ = self._next_try(error, args, attempt, started)
+                if pause is None:
+                    raise
+        return None  # never comes to this
+
+    def _execute_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        pool = self.connection_pool
+        own_way = getattr(pool, "redis_py_retries", True)  # and so for a pool of redis-py's own
+        if own_way or self.connection is not None or telemetry.is_on():
+            return super()._execute_command(*args, **options)
+        connection, name = pool.acquire(), args[0]
+        try:
+            if name not in PLAIN or EMPTY_RESPONSE in options or self._parses_by_itself:
+                return self._send_command_parse_response(connection, name, *args, **options)
+            reply = connection.ask(args, options)
+        finally:
+            pool.release(connection)
+        return converted(reply, self.response_callbacks, name, options)
 
     def _next_try(
         self, error: Exception, args: tuple[Any, ...], attempt: int, started: float
@@ -179,3 +251,14 @@ class Redis(redis.Redis):
         if self.connection is not None or not isinstance(pool, ConnectionPool):
             return "never"
         return pool.options.retry
+
+
+def converted(reply: Any, callbacks: Any, name: Any, options: dict[str, Any]) -> Any:
+    """What redis-py makes of the `reply` to the command `name`."""
+    # Most names are in capitals, as the keys are: redis-py's dict would capitalise them twice.
+    callback = dict.get(callbacks, name)
+    if callback is None and not name.isupper():
+        callback = callbacks.get(name)
+    if callback is None:
+        return reply
+    return callback(reply, **{key: options[key] for key in options.keys() - FOR_READING})

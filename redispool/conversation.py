@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import inspect
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NoReturn
 
 from redis import connection as base
 from redis._parsers import _HiredisParser
+from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
 from . import commands, packing
@@ -131,6 +132,36 @@ class Conversation(base.AbstractConnection):
             self._sending_failed(error, unsent=True)
             raise
 
+    def ask(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Send a plain command and read its reply: the two in one step.
+
+        Args:
+            args: the command, whose name is in `PLAIN`.
+            options: redis-py's for it, such as ``NEVER_DECODE``.
+        """
+        wire = self._express
+        if wire is None or self._deadline is not None or not self.lease:
+            self.send_command(*args, **options)
+            return self.read_response(NEVER_DECODE in options)
+        packed = pack_one(args)
+        self.ledger.owed += 1
+        try:
+            wire.send(packed)
+        except BaseException as error:
+            self._sending_failed(error, unsent=True)
+            raise
+        try:
+            reply = wire.read(NEVER_DECODE not in options)
+        except BaseException as error:
+            self._reading_failed(error, True)
+            raise
+        self.ledger.owed -= 1
+        if type(reply) in VALUES:
+            return reply
+        box = [reply]
+        del reply  # as in read_response
+        return self._value_in(box, disconnect=True)
+
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if not self.lease:
             self._refuse()
@@ -196,13 +227,11 @@ class Conversation(base.AbstractConnection):
             self._reading_failed(error, disconnect_on_error)
             raise
         self._replied(1)
-        if type(reply) not in VALUES and (found := self._error_in(reply, disconnect_on_error)):
-            del reply
-            try:
-                raise found
-            finally:
-                del found  # which would hold its own frames
-        return reply
+        if type(reply) in VALUES:
+            return reply
+        box = [reply]
+        del reply  # an error that is raised would hold this frame, and the frame the error
+        return self._value_in(box, disconnect_on_error)
 
     def read_responses(self, count: int) -> list[Any]:
         """The replies to the last `count` commands; errors among them are values.
@@ -218,15 +247,10 @@ class Conversation(base.AbstractConnection):
             self._reading_failed(error, disconnect=True)
             raise
         self._replied(count)
-        for reply in replies:
-            if type(reply) not in VALUES and not isinstance(reply, ResponseError):
-                found = self._error_in(reply, disconnect=True)
-                if found is not None:
-                    del reply, replies
-                    try:
-                        raise found
-                    finally:
-                        del found
+        box = [reply for reply in replies if type(reply) not in VALUES and is_refusal(reply)]
+        if box:
+            del replies, box[1:]
+            return list(self._value_in(box, disconnect=True))
         return replies
 
     def _response_or_error(self) -> Any:
@@ -241,15 +265,21 @@ class Conversation(base.AbstractConnection):
             self._stretched = False
             self._limit(self.socket_timeout)
 
-    def _error_in(self, reply: Any, disconnect: bool) -> Exception | None:
-        """The error that a reply is, or begins with; one of the server's own closes the line."""
-        if isinstance(reply, list) and reply and isinstance(reply[0], ConnectionError):
-            reply = reply[0]
-        if isinstance(reply, ConnectionError) and disconnect:
-            self.disconnect()
+    def _value_in(self, box: list[Any], disconnect: bool) -> Any:
+        """The reply in `box`, which is raised where it is an error."""
+        reply = box.pop()
+        if is_refusal(reply):
+            if disconnect:
+                self.disconnect()
+            reply = reply[0] if isinstance(reply, list) else reply
+        if not isinstance(reply, Exception):
+            return reply
         if isinstance(reply, ReadOnlyError):
             self.ledger.refused_write()
-        return reply if isinstance(reply, Exception) else None
+        try:
+            raise reply
+        finally:
+            del reply
 
     def _reading_failed(self, error: BaseException, disconnect: bool) -> None:
         """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
@@ -286,6 +316,13 @@ class Conversation(base.AbstractConnection):
         if self._sock is not None:
             self._stretched = True
             self._limit(None)
+
+
+def is_refusal(reply: Any) -> bool:
+    """Whether a reply says that the server does not serve at all: redis-py hangs up then."""
+    if isinstance(reply, list) and reply:
+        reply = reply[0]
+    return isinstance(reply, ConnectionError)
 
 
 @functools.cache

@@ -29,18 +29,18 @@ NOT_THE_APPLICATION = (
 class Lease:
     """What is known of the holder of a connection."""
 
-    __slots__ = ("keeps_session", "place", "reported", "since", "thread")
+    # Of the class until they are set: most leases last for one command, and are made often.
+    place = ""
+    """Where it was taken; noted only for what is held longer than one command."""
+    keeps_session = False
+    """Whether its holder relies on the session, so that no other line may take its place."""
+    reported = False
+    """Whether the log has said already that it is held for long."""
 
     def __init__(self, since: float) -> None:
         self.since = since
         """When it was taken, on the monotonic clock."""
         self.thread = threading.get_ident()
-        self.place = ""
-        """Where it was taken; noted only for what is held longer than one command."""
-        self.keeps_session = False
-        """Whether its holder relies on the session, so that no other line may take its place."""
-        self.reported = False
-        """Whether the log has said already that it is held for long."""
 
     def describe(self, now: float) -> str:
         """The holder in words, for errors and logs."""

@@ -66,6 +66,8 @@ class ConnectionPool(RedisPyPool):
         options = options or options_from(settings)
         super().__init__(options, alias, connection_class, base_path)
         self._subscriptions: dict[str, ConnectionPool] = {}
+        self.state_of_clients: dict[str, Any] | None = None
+        """The attributes that all clients of the pool begin with."""
         self.policy = Policy.of(self.options)
         self._begin(self.options.max_connections)
         fork.register(self)
@@ -98,17 +100,18 @@ class ConnectionPool(RedisPyPool):
             redis.ConnectionError, redis.TimeoutError: the server cannot be reached.
         """
         now = monotonic()
-        queue, free = self.capacity.queue, None
-        # The way of nearly all checkouts, kept short: nobody waits, and what was used last is fresh.
+        queue = self.capacity.queue
+        free: Any = None
+        # The way of nearly all checkouts, kept short: nobody waits; what was used last is fresh.
         if queue.idle and not queue.waiters:
             try:
                 free = queue.idle.pop()
             except IndexError:
                 pass  # another was faster
         if free is not None and self.fitness.fresh(free, now):
-            free.slot.tally.acquired += 1  # type: ignore[union-attr]  # it has one
+            free.slot.tally.acquired += 1
             free.lease.append(Lease(now))
-            return free
+            return free  # type: ignore[no-any-return]
         free = free or queue.take()
         seconds: Any = self.options.timeout if timeout is ... else timeout
         try:
@@ -143,7 +146,13 @@ class ConnectionPool(RedisPyPool):
                 self.recycle()
             return
         connection.last_used = now
-        self.capacity.queue.give(connection)
+        queue = self.capacity.queue
+        if queue.waiters:
+            queue.give(connection)
+        else:
+            queue.idle.append(connection)
+            if queue.waiters:  # somebody queued between the look and the append
+                queue.hand_over()
         if now >= self.evictor.next_sweep:
             self.evictor.sweep(now)
         if connection.batch is not self.fitness.batch:  # closed or recycled at this very moment

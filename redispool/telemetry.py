@@ -1,6 +1,6 @@
 """redis-py's OpenTelemetry instrumentation: whether it is switched on.
 
-Where it is, commands take redis-py's own way, which measures them; where it is not, none of it runs.
+Where it is, commands take redis-py's own way, which measures them; elsewhere none of it runs.
 """
 
 from __future__ import annotations
