@@ -10,25 +10,22 @@ from typing import Any, Self
 
 import redis
 from redis import client as base
-from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+from redis.client import EMPTY_RESPONSE
 from redis.exceptions import (
-    BusyLoadingError,
     ConnectionError,
     ReadOnlyError,
     TimeoutError,
 )
 
-from . import commands, retries, scopes, telemetry
-from .holders import Pipeline, PubSub
+from . import replies, retries, scopes, telemetry
+from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
+from .pipelines import Pipeline
 from .pool import ConnectionPool
 
 __all__ = ["Redis"]
 
-
-FOR_READING = frozenset({EMPTY_RESPONSE, NEVER_DECODE, "keys"})
-"""Options of a command that are not for the function that converts its reply."""
 
 LISTENERS = frozenset({"credential_provider", "event_dispatcher"})
 """What redis-py's client takes beside a pool: whom it tells of new credentials."""
@@ -187,39 +184,36 @@ class Redis(redis.Redis):
             try:
                 return self._execute_once(args, options)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
-                pause, deadline = self._next_try(error, args, 0, started)
+                tries = retries.Tries(self._pool_of_tries, (args,), started)
+                pause = tries.pause(error, 0)
                 if pause is None:
                     raise
-            return self._execute_again(args, options, started, pause, deadline)
+            return self._execute_again(args, options, tries, pause)
         finally:
             if scope is not None:
                 scope.note(monotonic() - started)
 
     def _execute_again(
-        self,
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-        started: float,
-        pause: float | None,
-        deadline: float,
+        self, args: tuple[Any, ...], options: dict[str, Any], tries: retries.Tries, pause: float
     ) -> Any:
-        """Run a command another time, which cannot have run or may run twice; and so on."""
-        client, attempt = self._on(retries.Remaining(self.connection_pool, deadline)), 0
-        while pause is not None:
-            time.sleep(pause)
+        """Run a command another time that cannot have run, or that may run twice."""
+        client = self._on(tries.rest_of_the_pool())
+        attempt, wait = 0, pause
+        while True:
+            time.sleep(wait)
             attempt += 1
             try:
                 return client._execute_once(args, options)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
-                pause, _ = self._next_try(error, args, attempt, started)
-                if pause is None:
+                again = tries.pause(error, attempt)
+                if again is None:
                     raise
-        return None  # never comes to this
+            wait = again
 
     def _execute_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         pool = self.connection_pool
-        own_way = getattr(pool, "redis_py_retries", True)  # and so for a pool of redis-py's own
-        if own_way or self.connection is not None or telemetry.is_on():
+        # Without a mode redis-py's Retry decides, or the pool is one of redis-py's own.
+        if not getattr(pool, "retry_mode", "") or self.connection is not None or telemetry.is_on():
             return super()._execute_command(*args, **options)
         connection, name = pool.acquire(), args[0]
         try:
@@ -228,37 +222,9 @@ class Redis(redis.Redis):
             reply = connection.ask(args, options)
         finally:
             pool.release(connection)
-        return converted(reply, self.response_callbacks, name, options)
+        return replies.converted(reply, self.response_callbacks, name, options)
 
-    def _next_try(
-        self, error: Exception, args: tuple[Any, ...], attempt: int, started: float
-    ) -> tuple[float | None, float]:
-        """Seconds before the command is sent again, or None; and until when it must be done."""
-        mode, pool = self._retry_mode(), self.connection_pool
-        if retries.may_repeat(error, args, mode):
-            pause = pool.policy.pause(attempt, loading=isinstance(error, BusyLoadingError))
-            deadline = started + retries.seconds_for_all(pool.options)
-            if pause is not None and monotonic() + pause < deadline:
-                return pause, deadline
-        if not commands.only_reads(args):
-            retries.warn_in_message(error, commands.words(args)[0], attempt + 1)
-        return None, 0.0
-
-    def _retry_mode(self) -> str:
-        """The option ``retry``, where the client may act on it."""
-        pool = self.connection_pool
-        # State was lost with a connection that is held; and other pools retry by themselves.
-        if self.connection is not None or not isinstance(pool, ConnectionPool):
-            return "never"
-        return pool.options.retry
-
-
-def converted(reply: Any, callbacks: Any, name: Any, options: dict[str, Any]) -> Any:
-    """What redis-py makes of the `reply` to the command `name`."""
-    # Most names are in capitals, as the keys are: redis-py's dict would capitalise them twice.
-    callback = dict.get(callbacks, name)
-    if callback is None and not name.isupper():
-        callback = callbacks.get(name)
-    if callback is None:
-        return reply
-    return callback(reply, **{key: options[key] for key in options.keys() - FOR_READING})
+    @property
+    def _pool_of_tries(self) -> Any:
+        """The pool whose options say what is sent again: none, while a connection is held."""
+        return None if self.connection is not None else self.connection_pool

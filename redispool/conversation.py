@@ -162,6 +162,26 @@ class Conversation(base.AbstractConnection):
         del reply  # as in read_response
         return self._value_in(box, disconnect=True)
 
+    def ask_all(self, batch: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The same for several, or for a transaction; errors among the replies are values.
+
+        Args:
+            batch: commands whose names are in `PLAIN`, perhaps between MULTI and EXEC.
+        """
+        wire = self._express
+        if wire is None or self._deadline is not None or not self.lease:
+            self.send_packed_command(self.pack_commands(batch))
+            return self.read_responses(len(batch))
+        chunks = packing.pack_plain(batch)
+        self.ledger.owed += len(batch)
+        try:
+            for chunk in chunks:
+                wire.send(chunk)
+        except BaseException as error:
+            self._sending_failed(error, unsent=packing.is_atomic(batch))
+            raise
+        return self.read_responses(len(batch))
+
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if not self.lease:
             self._refuse()
@@ -247,10 +267,12 @@ class Conversation(base.AbstractConnection):
             self._reading_failed(error, disconnect=True)
             raise
         self._replied(count)
-        box = [reply for reply in replies if type(reply) not in VALUES and is_refusal(reply)]
+        if VALUES.issuperset(map(type, replies)):
+            return replies
+        box = [reply for reply in replies if is_refusal(reply)][:1]
         if box:
-            del replies, box[1:]
-            return list(self._value_in(box, disconnect=True))
+            del replies
+            self._value_in(box, disconnect=True)
         return replies
 
     def _response_or_error(self) -> Any:

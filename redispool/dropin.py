@@ -43,8 +43,8 @@ class RedisPyPool(base.ConnectionPool):
     ) -> None:
         self.options = options
         self.alias = alias
-        self.redis_py_retries = isinstance(options.retry, Retry)
-        """Whether a ``Retry`` of redis-py's decides what is tried again, and not the client."""
+        self.retry_mode = "" if isinstance(options.retry, Retry) else options.retry
+        """The option ``retry``; empty where a ``Retry`` of redis-py's decides."""
         self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
         self._connection_kwargs = connection_kwargs(options, base_path)
         self._event_dispatcher = EventDispatcher()
@@ -95,7 +95,7 @@ class RedisPyPool(base.ConnectionPool):
 
     def set_retry(self, retry: Retry) -> None:
         """Let redis-py's `retry` decide what is tried again, on all connections from now on."""
-        self.redis_py_retries = True
+        self.retry_mode = ""
         self._connection_kwargs["retry"] = retry
         for connection in self.capacity.connections():
             connection.retry = retry

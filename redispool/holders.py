@@ -1,58 +1,19 @@
-"""Holders: redis-py's pipeline and subscription, known to the scope while they hold something."""
+"""Holders: what keeps a connection for longer than a command, known to the scope meanwhile."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import client as base
-from redis.exceptions import ConnectionError, TimeoutError
 
 from . import leases, retries, scopes, wording
 from .errors import ForkedLease
 from .flag import Flag
 
-
-class Pipeline(base.Pipeline):
-    """redis-py's pipeline; while it watches keys its connection belongs to the scope."""
-
-    connection: Any
-    scope: scopes.Scope | None = None
-
-    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command at once, because keys are watched."""
-        refuse_parents(self)
-        holding = self.connection is not None
-        try:
-            return super().immediate_execute_command(*args, **options)
-        finally:
-            if not holding:
-                took_connection(self)
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Send the queued commands together and give their replies."""
-        refuse_parents(self)
-        scope, count, started = scopes.current(), len(self), monotonic()
-        try:
-            replies: list[Any] = super().execute(raise_on_error)
-            return replies
-        except (ConnectionError, TimeoutError) as error:
-            retries.warn_in_message(error, "the pipeline")
-            raise
-        finally:
-            if scope is not None:
-                scope.note(monotonic() - started, count)
-
-    def reset(self) -> None:  # type: ignore[override]  # redis-py's own contradiction
-        """Forget what is queued, stop watching and give the connection back."""
-        end(self, super().reset)
-        self.watching = False
-
-    def give_back(self) -> bool:
-        """Stop watching and give the connection back; whether there was one."""
-        return give_back(self)
+if TYPE_CHECKING:
+    from .pipelines import Pipeline
 
 
 class PubSub(base.PubSub):

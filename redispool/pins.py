@@ -23,7 +23,8 @@ class Pin:
     ``get_encoder``, …) it does.
     """
 
-    redis_py_retries = False
+    retry_mode = "never"
+    """State was lost with the connection: nothing is sent again."""
 
     def __init__(self, pool: Any, connection: PooledConnection) -> None:
         self.pool = pool

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RESUBSCRIBE = 10
 """How often a subscription tries again to connect before its reader gets the error."""
 
+NEVER = "never"
+
 FINAL = (
     AuthenticationError,
     AuthorizationError,
@@ -43,26 +45,72 @@ FINAL = (
 )
 
 
-def may_repeat(error: Exception, args: Sequence[Any], mode: str) -> bool:
-    """Whether the command `args`, which ended in `error`, may be sent again.
+class Tries:
+    """The tries of a command, or of several sent together: whether there is one more, and when.
+
+    Args:
+        pool: whose options hold.
+        batch: the commands with their arguments.
+        started: when the first try began, on the monotonic clock.
+        what: how an error calls them; the command's name where it is not given.
+    """
+
+    def __init__(
+        self, pool: Any, batch: Sequence[Sequence[Any]], started: float, what: str = ""
+    ) -> None:
+        self._what = what or commands.words(batch[0])[0]
+        self._pool = pool
+        self._batch = batch
+        self._mode = getattr(pool, "retry_mode", NEVER)
+        self._deadline = started if self._mode == NEVER else started + seconds_for_all(pool.options)
+
+    def pause(self, error: Exception, attempt: int) -> float | None:
+        """Seconds to wait before the next try after number `attempt` (from 0); None where none is.
+
+        Then the message of `error` says what the server may have done.
+        """
+        if may_repeat(error, self._batch, self._mode):
+            loading = isinstance(error, BusyLoadingError)
+            seconds: float | None = self._pool.policy.pause(attempt, loading=loading)
+            if seconds is not None and monotonic() + seconds < self._deadline:
+                return seconds
+        if not all(map(commands.only_reads, self._batch)):
+            warn_in_message(error, self._what, attempt + 1, one=len(self._batch) == 1)
+        return None
+
+    def rest_of_the_pool(self) -> Remaining:
+        """The pool, for what is left of the time."""
+        return Remaining(self._pool, self._deadline)
+
+
+def may_repeat(error: Exception, batch: Sequence[Sequence[Any]], mode: str) -> bool:
+    """Whether the commands of `batch`, sent together, may be sent again after `error`.
 
     Args:
         error: a connection error or time-out.
-        args: the command and its arguments.
+        batch: the commands with their arguments.
         mode: the option ``retry``.
     """
-    if mode == "never" or isinstance(error, FINAL) or was_dialling(error):
+    if mode not in ("safe", "always") or isinstance(error, FINAL) or was_dialling(error):
         return False
-    if was_unsent(error):
+    if was_unsent(error, one=len(batch) == 1):
         return True
-    if commands.blocks_for(args) is not None:
+    if any(commands.blocks_for(args) is not None for args in batch):
         return False
-    return mode == "always" or commands.only_reads(args)
+    return mode == "always" or all(map(commands.only_reads, batch))
 
 
-def was_unsent(error: Exception) -> bool:
-    """Whether no server can have run the command: it never left whole, or was refused."""
-    refused = isinstance(error, (*FINAL, BusyLoadingError, ReadOnlyError))
+def was_unsent(error: Exception, *, one: bool = True) -> bool:
+    """Whether no server can have run what was sent: it never left whole, or was refused.
+
+    Args:
+        error: what came of it.
+        one: whether it was a single command: of several, the server may have refused the first and
+            run the next.
+    """
+    refused = isinstance(error, FINAL)
+    if one:
+        refused = refused or isinstance(error, BusyLoadingError | ReadOnlyError)
     return refused or getattr(error, "unsent", False) or was_dialling(error)
 
 
@@ -79,7 +127,7 @@ class Remaining:
         self._pool = pool
         self._deadline = deadline
 
-    redis_py_retries = False
+    retry_mode = NEVER
 
     def acquire(self) -> PooledConnection:
         """A connection on which no reply is waited for beyond the deadline."""
@@ -103,11 +151,13 @@ def was_dialling(error: Exception) -> bool:
     return bool(getattr(error, "dialling", False))
 
 
-def warn_in_message(error: Exception, what: str, times: int = 1) -> None:
+def warn_in_message(error: Exception, what: str, times: int = 1, *, one: bool = True) -> None:
     """Let the message say that the server may have run `what`, which was sent so many times."""
-    if not was_unsent(error):
-        sent = "it was not sent again" if times == 1 else f"it was sent {times} times"
-        error.args = (f"{error} The server may have executed {what}; {sent}.", *error.args[1:])
+    if was_unsent(error, one=one) or getattr(error, "warned", False):
+        return
+    sent = "it was not sent again" if times == 1 else f"it was sent {times} times"
+    error.args = (f"{error} The server may have executed {what}; {sent}.", *error.args[1:])
+    error.warned = True  # type: ignore[attr-defined]
 
 
 def be_patient(subscription: PubSub) -> None:
@@ -116,7 +166,6 @@ def be_patient(subscription: PubSub) -> None:
     Subscribing twice is the same as once; and a listener outlasts a restart of the server, as with
     redis-py's own client, whose figures these are.
     """
-    options = getattr(subscription.connection_pool, "options", None)
-    if options is not None and options.retry != "never":
+    if getattr(subscription.connection_pool, "retry_mode", NEVER) in ("safe", "always"):
         backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
         subscription.connection.retry = Retry(backoff, RESUBSCRIBE)

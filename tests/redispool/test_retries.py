@@ -88,15 +88,54 @@ def test_a_write_that_timed_out_is_run_at_most_once(
 def test_a_pipeline_is_run_at_most_once(
     make_client: Callable[..., Redis], scripted: ScriptedServer, transaction: bool
 ) -> None:
-    """A pipeline counts as a write, with MULTI and EXEC or without."""
+    """A pipeline with a write in it counts as one, with MULTI and EXEC or without."""
     scripted.answer("INCRBY", DROP)
-    client = make_client(retry="always")
+    client = make_client()
 
     with pytest.raises(redis.ConnectionError, match="may have executed the pipeline"):
         client.pipeline(transaction=transaction).incr("n").execute()
 
     assert scripted.received["INCRBY"] == 1
     assert client.get("a") == b"value"
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+def test_a_pipeline_that_only_reads_is_sent_again(
+    make_client: Callable[..., Redis], scripted: ScriptedServer, transaction: bool
+) -> None:
+    """Reading twice changes nothing, be it between MULTI and EXEC."""
+    scripted.answer("GET", DROP)
+    scripted.always("EXEC", b"*1\r\n$5\r\nvalue\r\n")
+    client = make_client()
+
+    assert client.pipeline(transaction=transaction).get("a").execute() == [b"value"]
+    assert scripted.received["GET"] == 2
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+def test_always_sends_pipelines_again(
+    make_client: Callable[..., Redis], scripted: ScriptedServer, transaction: bool
+) -> None:
+    """With ``retry="always"`` the caller has said that running twice does no harm."""
+    scripted.answer("INCRBY", DROP)
+    scripted.always("EXEC", b"*1\r\n:1\r\n")
+    client = make_client(retry="always")
+
+    assert client.pipeline(transaction=transaction).incr("n").execute() == [1]
+    assert scripted.received["INCRBY"] == 2
+
+
+def test_a_pipeline_that_was_refused_in_part_is_not_sent_again(
+    make_client: Callable[..., Redis], scripted: ScriptedServer
+) -> None:
+    """A server that ends its loading between two commands has run the second."""
+    scripted.answer("INCRBY", b"-LOADING soon\r\n")
+    client = make_client()
+
+    with pytest.raises(redis.ConnectionError, match="may have executed the pipeline"):
+        client.pipeline(transaction=False).incr("n").incr("n").execute()
+
+    assert scripted.received["INCRBY"] == 2
 
 
 def test_always_sends_writes_again(

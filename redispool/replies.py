@@ -1,0 +1,51 @@
+"""Replies: what redis-py makes of what the server answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+
+Command: TypeAlias = "tuple[Sequence[Any], dict[str, Any]]"
+"""A command with its arguments, and redis-py's options for its reply."""
+
+FOR_READING = frozenset({EMPTY_RESPONSE, NEVER_DECODE, "keys"})
+"""Options of a command that are not for the function that converts its reply."""
+
+
+def callback_for(callbacks: Any, name: Any) -> Callable[..., Any] | None:
+    """What converts replies to the command `name`; None where they stay as they are."""
+    # Most names are in capitals, as the keys are: redis-py's dict would capitalise them twice.
+    found: Callable[..., Any] | None = dict.get(callbacks, name)
+    return found if found is not None or name.isupper() else callbacks.get(name)
+
+
+def converted(reply: Any, callbacks: Any, name: Any, options: dict[str, Any]) -> Any:
+    """What the function for `name` among the `callbacks` makes of a reply."""
+    callback = callback_for(callbacks, name)
+    return reply if callback is None else callback(reply, **without_reading(options))
+
+
+def all_converted(replies: list[Any], callbacks: Any, commands: Sequence[Command]) -> list[Any]:
+    """The same for the replies to several commands; errors among them stay as they are."""
+    names = {args[0] for args, _ in commands}
+    found = {name: callback_for(callbacks, name) for name in names}
+    if not any(found.values()):
+        return replies
+    return [
+        reply
+        if (callback := found[args[0]]) is None or isinstance(reply, Exception)
+        else callback(reply, **without_reading(options))
+        for reply, (args, options) in zip(replies, commands, strict=True)
+    ]
+
+
+def without_reading(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are for the function that converts a reply."""
+    return {key: options[key] for key in options.keys() - FOR_READING}
+
+
+def are_special(options: Iterable[str]) -> bool:
+    """Whether a reply with these options is read in another way than others."""
+    return EMPTY_RESPONSE in options or NEVER_DECODE in options
