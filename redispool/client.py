@@ -85,9 +85,11 @@ class Redis(redis.Redis):
         if state is None:
             super().__init__(connection_pool=pool)
             if isinstance(pool, ConnectionPool):
-                pool.state_of_clients = dict(vars(self))
+                # Without the pool, which would hold itself.
+                pool.state_of_clients = {**vars(self), "connection_pool": None}
         else:
             vars(self).update(state)
+            self.connection_pool = pool
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Redis:

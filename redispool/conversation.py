@@ -269,6 +269,8 @@ class Conversation(base.AbstractConnection):
         self._replied(count)
         if VALUES.issuperset(map(type, replies)):
             return replies
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            self.ledger.refused_write()
         box = [reply for reply in replies if is_refusal(reply)][:1]
         if box:
             del replies

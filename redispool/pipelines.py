@@ -37,8 +37,8 @@ class Pipeline(base.Pipeline):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Queue a command; while keys are watched, run it at once."""
-        if args[0] == "WATCH" or (self.watching and not self.explicit_transaction):
-            return super().execute_command(*args, **options)
+        if (self.watching or args[0] == "WATCH") and not self.explicit_transaction:
+            return self.immediate_execute_command(*args, **options)
         if replies.are_special(options):
             self._special = True
         self.command_stack.append((args, options))
