@@ -1,0 +1,121 @@
+"""Measures: what is asked of each contender, and the clock that times it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from . import values
+from .contenders import Client, Contender
+from .timing import Call, Figure, calls_per_second, seconds_after, seconds_per_call
+
+Run: TypeAlias = Callable[[Contender, Client, str, float], Figure | None]
+"""Given a contender, a client of it, its URL and the seconds; None where it has no such thing."""
+
+MICROSECONDS = "µs"
+PER_SECOND = "/s"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of a table.
+
+    Args:
+        name: for ``--only`` and the JSON file.
+        group: the table that it stands in.
+        title: its words there.
+        unit: of its figures; fewer microseconds are better, more a second are.
+        run: does it.
+        unix: over the unix socket instead of TCP.
+    """
+
+    name: str
+    group: str
+    title: str
+    unit: str
+    run: Run
+    unix: bool = False
+
+
+def timed(ask: Callable[[Client], Call | None]) -> Run:
+    """What one call takes."""
+
+    def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
+        call = ask(client)
+        return seconds_per_call(call, seconds) if call is not None else None
+
+    return run
+
+
+def threaded(count: int) -> Run:
+    """How many GETs that many threads make in a second."""
+
+    def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
+        own = contender.one_per_thread
+        clients = [contender.open(url) for _ in range(count)] if own else [client] * count
+        try:
+            return calls_per_second([one.get(10) for one in clients], seconds)
+        finally:
+            for one in clients if own else ():
+                one.disconnect()
+
+    return run
+
+
+def connecting(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
+    """What the first GET takes where there is no connection yet."""
+    first = client.first()
+    return None if first is None else seconds_after(client.disconnect, first, seconds)
+
+
+def over_tcp() -> Iterator[Measure]:
+    """All, in the order of the tables."""
+    for word in ("get", "set"):
+        for label, size in values.SIZES.items():
+            yield Measure(
+                f"{word}-{label.replace(' ', '')}",
+                "GET and SET",
+                f"{word.upper()} {label}",
+                MICROSECONDS,
+                timed(lambda client, word=word, size=size: getattr(client, word)(size)),
+            )
+    many = "Many values at once"
+    yield Measure("mget-100", many, "MGET 100", MICROSECONDS, timed(lambda c: c.mget(100)))
+    yield Measure("hgetall-100", many, "HGETALL 100", MICROSECONDS, timed(lambda c: c.hgetall()))
+    for length in (1, 10, 100, 1000):
+        run = timed(lambda client, length=length: client.pipeline(length))
+        yield Measure(f"pipeline-{length}", many, f"pipeline {length}", MICROSECONDS, run)
+    for count in (1, 4, 16, 64):
+        title = "1 thread" if count == 1 else f"{count} threads"
+        yield Measure(f"threads-{count}", "GET in threads", title, PER_SECOND, threaded(count))
+    pool = "Connections and clients"
+    yield Measure("connect", pool, "connect to first reply", MICROSECONDS, connecting)
+    checkout = timed(lambda client: client.checkout())
+    yield Measure("checkout", pool, "checkout and return", MICROSECONDS, checkout)
+    fetch = timed(lambda client: client.fetch())
+    yield Measure("client", pool, "client for a request", MICROSECONDS, fetch)
+
+
+OVER_UNIX = ("get-10B", "get-1KiB", "pipeline-100", "threads-4", "threads-16", "connect")
+"""Those that are asked over the unix socket, too."""
+
+
+def all_measures() -> Iterator[Measure]:
+    """Over TCP; then some over the unix socket."""
+    found = list(over_tcp())
+    yield from found
+    for one in found:
+        if one.name in OVER_UNIX:
+            title = f"GET, {one.title}" if one.unit == PER_SECOND else one.title
+            name = f"unix-{one.name}"
+            yield replace(one, name=name, group="Over a unix socket", title=title, unix=True)
+
+
+MEASURES = {measure.name: measure for measure in all_measures()}
+"""By name, in the order of the tables."""
+
+
+def takes_part(contender: Contender, measure: Measure) -> bool:
+    """Whether a contender is asked at all."""
+    return measure.name.startswith(contender.only) and not (measure.unix and contender.tcp_only)
