@@ -41,9 +41,19 @@ class Client:
         """SET of a value of `size` bytes."""
         raise NotImplementedError
 
-    def pipeline(self, length: int) -> Call:
-        """A pipeline of that many GETs, made, filled and executed."""
+    def execution(self, length: int) -> tuple[Call, Call]:
+        """A pipeline of that many GETs: what makes and fills it, and what executes it."""
         raise NotImplementedError
+
+    def pipeline(self, length: int) -> Call:
+        """The same in one call."""
+        fill, execute = self.execution(length)
+
+        def pipeline() -> Any:
+            fill()
+            return execute()
+
+        return pipeline
 
     def mget(self, count: int) -> Call:
         """MGET of that many keys."""
@@ -70,6 +80,10 @@ class Client:
         raise NotImplementedError
 
 
+def nothing() -> None:
+    """What there is to prepare where all was packed ahead."""
+
+
 class Bare(Client):
     """The floor: what is sent is packed ahead."""
 
@@ -89,10 +103,10 @@ class Bare(Client):
     def hgetall(self) -> Call:
         return self._asking(b"HGETALL", values.HASH)
 
-    def pipeline(self, length: int) -> Call:
+    def execution(self, length: int) -> tuple[Call, Call]:
         commands = [(b"GET", key) for key in values.keys(length)]
         packed = b"".join(self._bare.prepared(*words) for words in commands)
-        return partial(self._bare.ask_many, packed, length)
+        return nothing, partial(self._bare.ask_many, packed, length)
 
     def first(self) -> Call:
         """Connect and ask once."""
@@ -114,9 +128,9 @@ class Bare(Client):
 class PackingBare(Bare):
     """The floor of pipelines, where packing is a part of the work."""
 
-    def pipeline(self, length: int) -> Call:
+    def execution(self, length: int) -> tuple[Call, Call]:
         commands = [(b"GET", key) for key in values.keys(length)]
-        return partial(self._bare.pack_and_ask_many, commands)
+        return nothing, partial(self._bare.pack_and_ask_many, commands)
 
 
 class RedisLike(Client):
@@ -149,16 +163,16 @@ class RedisLike(Client):
         client = self._client
         return lambda: client.hgetall(values.HASH)
 
-    def pipeline(self, length: int) -> Call:
-        client, keys = self._client, values.keys(length)
+    def execution(self, length: int) -> tuple[Call, Call]:
+        client, keys, made = self._client, values.keys(length), []
 
-        def pipeline() -> Any:
+        def fill() -> None:
             pipe = client.pipeline(transaction=False)
             for key in keys:
                 pipe.get(key)
-            return pipe.execute()
+            made.append(pipe)
 
-        return pipeline
+        return fill, lambda: made.pop().execute()
 
     def checkout(self) -> Call:
         take, give = self._pool.get_connection, self._pool.release
@@ -217,16 +231,16 @@ class Glide(Client):
     def hgetall(self) -> Call:
         return partial(self._client.hgetall, values.HASH)
 
-    def pipeline(self, length: int) -> Call:
-        client, keys, batch_of = self._client, values.keys(length), self._glide.Batch
+    def execution(self, length: int) -> tuple[Call, Call]:
+        client, keys, made = self._client, values.keys(length), []
 
-        def pipeline() -> Any:
-            batch = batch_of(False)
+        def fill() -> None:
+            batch = self._glide.Batch(False)
             for key in keys:
                 batch.get(key)
-            return client.exec(batch, True)
+            made.append(batch)
 
-        return pipeline
+        return fill, lambda: client.exec(made.pop(), True)
 
     def first(self) -> Call:
         """Make the client, which connects, and ask once."""
@@ -369,7 +383,7 @@ class Contender:
 
 CONTENDERS = {
     FLOOR: Contender(Bare, one_per_thread=True),
-    PACKING: Contender(PackingBare, only=("pipeline", "unix-pipeline")),
+    PACKING: Contender(PackingBare, only=("pipeline", "execute", "unix-pipeline")),
     REDIS_PY: Contender(of_redis_py("ConnectionPool")),
     "redis-py, blocking pool": Contender(of_redis_py("BlockingConnectionPool")),
     "redis-py, single connection": Contender(single, one_per_thread=True),

@@ -26,16 +26,38 @@ class Measure:
         group: the table that it stands in.
         title: its words there.
         unit: of its figures; fewer microseconds are better, more a second are.
-        run: does it.
-        unix: over the unix socket instead of TCP.
     """
 
     name: str
     group: str
     title: str
     unit: str
+
+
+@dataclass(frozen=True)
+class Command(Measure):
+    """What a contender does in a process of its own.
+
+    Args:
+        run: does it.
+        unix: over the unix socket instead of TCP.
+    """
+
     run: Run
     unix: bool = False
+
+
+@dataclass(frozen=True)
+class View(Measure):
+    """Requests to a view with five commands, under gunicorn.
+
+    Args:
+        framework: ``"flask"`` or ``"django"``.
+        threads: of the one worker.
+    """
+
+    framework: str
+    threads: int
 
 
 def timed(ask: Callable[[Client], Call | None]) -> Run:
@@ -69,11 +91,16 @@ def connecting(contender: Contender, client: Client, url: str, seconds: float) -
     return None if first is None else seconds_after(client.disconnect, first, seconds)
 
 
-def over_tcp() -> Iterator[Measure]:
+def executing(contender: Contender, client: Client, url: str, seconds: float) -> Figure:
+    """What the execution of a pipeline of a hundred GETs takes, without the time to fill it."""
+    return seconds_after(*client.execution(100), seconds)
+
+
+def over_tcp() -> Iterator[Command]:
     """All, in the order of the tables."""
     for word in ("get", "set"):
         for label, size in values.SIZES.items():
-            yield Measure(
+            yield Command(
                 f"{word}-{label.replace(' ', '')}",
                 "GET and SET",
                 f"{word.upper()} {label}",
@@ -81,41 +108,50 @@ def over_tcp() -> Iterator[Measure]:
                 timed(lambda client, word=word, size=size: getattr(client, word)(size)),
             )
     many = "Many values at once"
-    yield Measure("mget-100", many, "MGET 100", MICROSECONDS, timed(lambda c: c.mget(100)))
-    yield Measure("hgetall-100", many, "HGETALL 100", MICROSECONDS, timed(lambda c: c.hgetall()))
+    yield Command("mget-100", many, "MGET 100", MICROSECONDS, timed(lambda c: c.mget(100)))
+    yield Command("hgetall-100", many, "HGETALL 100", MICROSECONDS, timed(lambda c: c.hgetall()))
     for length in (1, 10, 100, 1000):
         run = timed(lambda client, length=length: client.pipeline(length))
-        yield Measure(f"pipeline-{length}", many, f"pipeline {length}", MICROSECONDS, run)
+        yield Command(f"pipeline-{length}", many, f"pipeline {length}", MICROSECONDS, run)
+    yield Command("execute-100", many, "execute() of 100", MICROSECONDS, executing)
     for count in (1, 4, 16, 64):
         title = "1 thread" if count == 1 else f"{count} threads"
-        yield Measure(f"threads-{count}", "GET in threads", title, PER_SECOND, threaded(count))
+        yield Command(f"threads-{count}", "GET in threads", title, PER_SECOND, threaded(count))
     pool = "Connections and clients"
-    yield Measure("connect", pool, "connect to first reply", MICROSECONDS, connecting)
+    yield Command("connect", pool, "connect to first reply", MICROSECONDS, connecting)
     checkout = timed(lambda client: client.checkout())
-    yield Measure("checkout", pool, "checkout and return", MICROSECONDS, checkout)
+    yield Command("checkout", pool, "checkout and return", MICROSECONDS, checkout)
     fetch = timed(lambda client: client.fetch())
-    yield Measure("client", pool, "client for a request", MICROSECONDS, fetch)
+    yield Command("client", pool, "client for a request", MICROSECONDS, fetch)
 
 
 OVER_UNIX = ("get-10B", "get-1KiB", "pipeline-100", "threads-4", "threads-16", "connect")
 """Those that are asked over the unix socket, too."""
 
 
-def all_measures() -> Iterator[Measure]:
-    """Over TCP; then some over the unix socket."""
-    found = list(over_tcp())
-    yield from found
-    for one in found:
+def over_unix() -> Iterator[Command]:
+    """The same once more."""
+    for one in over_tcp():
         if one.name in OVER_UNIX:
-            title = f"GET, {one.title}" if one.unit == PER_SECOND else one.title
             name = f"unix-{one.name}"
-            yield replace(one, name=name, group="Over a unix socket", title=title, unix=True)
+            yield replace(one, name=name, group="Over a unix socket", unix=True)
 
 
-MEASURES = {measure.name: measure for measure in all_measures()}
+def views() -> Iterator[View]:
+    """Both frameworks, with one thread and with several."""
+    for framework in ("flask", "django"):
+        group = f"A {framework.capitalize()} view with five commands"
+        for threads in (1, 4, 16):
+            title = "1 thread" if threads == 1 else f"{threads} threads"
+            yield View(f"{framework}-{threads}", group, title, PER_SECOND, framework, threads)
+
+
+COMMANDS = {measure.name: measure for measure in (*over_tcp(), *over_unix())}
+VIEWS = {measure.name: measure for measure in views()}
+MEASURES: dict[str, Measure] = {**COMMANDS, **VIEWS}
 """By name, in the order of the tables."""
 
 
-def takes_part(contender: Contender, measure: Measure) -> bool:
+def takes_part(contender: Contender, measure: Command) -> bool:
     """Whether a contender is asked at all."""
     return measure.name.startswith(contender.only) and not (measure.unix and contender.tcp_only)

@@ -1,74 +1,99 @@
-"""The report: tables of medians and ratios, for a terminal and for Markdown."""
+"""The report: tables of medians, ratios and goals."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-
 from .contenders import CONTENDERS, FLOOR, REDIS_PY
-from .figures import Found, base_of, ratio, summary
-from .measures import MEASURES, MICROSECONDS, Measure
+from .figures import Found, ratios, spread, values
+from .goals import GOALS
+from .measures import COMMANDS, MEASURES, MICROSECONDS, PER_SECOND, VIEWS, Measure, View
+from .views.patterns import GLOBAL, PATTERNS
 
-BASES = (FLOOR, REDIS_PY)
-"""Beside the first of them that took part, ratios are given."""
+BASES = (FLOOR, REDIS_PY, GLOBAL)
+"""Ratios are given beside the first of them that took part."""
+
+CPU = ("get-10B", "set-10B", "get-100KiB", "mget-100", "pipeline-100", "threads-16")
+"""The measures whose time on the processor has a table."""
+
+UNITS = {"cpu": MICROSECONDS, "p99": "ms"}
+"""Of the figures beside the main one."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table that is not drawn yet."""
+    """A table that is not drawn yet; `note` says how to read it."""
 
     title: str
+    note: str
     head: list[str]
     rows: list[list[str]]
 
 
 def grids(found: Found) -> Iterator[Grid]:
-    """A table for each group of measures."""
-    measured = [MEASURES[name] for name in MEASURES if found.get(name)]
+    """The goals, a table for each group of measures, and what stands beside them."""
+    yield goals_grid(found)
+    measured = [measure for name, measure in MEASURES.items() if found.get(name)]
     for group in dict.fromkeys(measure.group for measure in measured):
-        yield group_grid(group, [one for one in measured if one.group == group], found)
+        yield grid(group, [one for one in measured if one.group == group], found)
+    costs = [one for one in measured if one.name in CPU]
+    if costs:
+        yield grid("CPU time of the client's process for each call", costs, found, "cpu")
+    waits = [one for one in measured if one.name in VIEWS]
+    if waits:
+        yield grid("99 of 100 requests were answered within", waits, found, "p99")
 
 
-def group_grid(group: str, measures: list[Measure], found: Found) -> Grid:
+def goals_grid(found: Found) -> Grid:
+    """Which goals were met; those of which nothing was measured are left out."""
+    rows = []
+    for goal in GOALS:
+        figure = goal.found(found)
+        if figure is not None:
+            middle = f"{figure.median:.2f}", f"{figure.low:.2f} to {figure.high:.2f}"
+            rows.append([goal.title, goal.wanted, *middle, goal.verdict(found)])
+    head = ["goal", "wanted", "measured", "middle half of the rounds", ""]
+    return Grid("Goals", "The median of the rounds counts.", head, rows)
+
+
+def grid(title: str, measures: list[Measure], found: Found, key: str = "value") -> Grid:
     """A row for each contender, a column for each measure."""
-    names = [name for name in CONTENDERS if any(name in found[one.name] for one in measures)]
-    head = ["", *(f"{one.title} ({one.unit})" for one in measures)]
-    rows = [[name, *(cell(one, name, found) for one in measures)] for name in names]
-    return Grid(group, head, rows)
+    order = CONTENDERS if measures[0].name in COMMANDS else PATTERNS
+    names = [name for name in order if any(name in found[one.name] for one in measures)]
+    base = next((one for one in BASES if one in names), names[0])
+    units = list(dict.fromkeys(UNITS.get(key, one.unit) for one in measures))
+    rows = [[name, *(cell(one, name, found, key) for one in measures)] for name in names]
+    note = f"Medians, in {units[0]}" if len(units) == 1 else "Medians"
+    return Grid(title, f"{note}; in brackets × {base}.", ["", *heads(measures, units)], rows)
 
 
-def cell(measure: Measure, contender: str, found: Found) -> str:
+def heads(measures: list[Measure], units: list[str]) -> Iterator[str]:
+    """The heads of the columns, with what tells two of them apart."""
+    groups = {measure.group for measure in measures}
+    for measure in measures:
+        framework = (
+            f"{measure.framework}, " if isinstance(measure, View) and len(groups) > 1 else ""
+        )
+        yield f"{framework}{measure.title}" + (f" ({measure.unit})" if len(units) > 1 else "")
+
+
+def cell(measure: Measure, contender: str, found: Found, key: str) -> str:
     """The median and, in brackets, the ratio."""
     by_contender = found[measure.name]
-    rounds = by_contender.get(contender)
-    if rounds is None:
+    if contender not in by_contender:
         return ""
-    figures = summary(rounds)
-    if figures is None:
+    figure = spread(values(by_contender[contender], key))
+    if figure is None:
         return "failed"
-    base = base_of(by_contender, BASES)
-    times = ratio(rounds, by_contender[base]) if base not in (None, contender) else None
-    return number(figures.value, measure.unit) + (f" ({times:.2f})" if times is not None else "")
+    base = next((one for one in BASES if one in by_contender), contender)
+    times = spread(ratios(by_contender[contender], by_contender[base], key))
+    brackets = f" ({times.median:.2f})" if times is not None and base != contender else ""
+    return number(figure.median, UNITS.get(key, measure.unit)) + brackets
 
 
 def number(value: float, unit: str) -> str:
     """As many digits as mean something."""
-    if unit != MICROSECONDS:
+    if unit == PER_SECOND or value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
-
-
-def show(found: Found) -> None:
-    """Print all tables."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    for grid in grids(found):
-        table = Table(title=grid.title, title_justify="left")
-        for number_, head in enumerate(grid.head):
-            table.add_column(head, justify="right" if number_ else "left")
-        for row in grid.rows:
-            table.add_row(*row)
-        console.print(table)
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"

@@ -6,17 +6,21 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from redispool.testing import Server
 
 from . import values
 from .contenders import CONTENDERS
-from .measures import MEASURES, takes_part
+from .figures import Found, Rounds
+from .measures import COMMANDS, takes_part
 
-Found: TypeAlias = dict[str, dict[str, list[Any]]]
-"""Measure → contender → a figure of each round; None where the contender failed or has none."""
+PYTHON = (sys.executable, "-m", f"{__package__}.worker")
+
+HANGS = 60.0
+"""Seconds after which a contender that does not answer is ended."""
 
 
 class Worker:
@@ -26,7 +30,7 @@ class Worker:
         self.name = name
         unix = f"unix://{server.socket_path}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", name, server.url, unix, str(seconds)],
+            [*PYTHON, name, server.url, unix, str(seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -41,7 +45,10 @@ class Worker:
             self._process.stdin.flush()
         except BrokenPipeError:
             return {"error": "its process has ended"}
+        guard = threading.Timer(HANGS, self._process.kill)
+        guard.start()
         line = self._process.stdout.readline()
+        guard.cancel()
         answer: dict[str, Any] = json.loads(line) if line else {"error": "its process has ended"}
         return answer
 
@@ -84,11 +91,11 @@ def run(
 
 
 def one_measure(
-    measure: str, started: list[Worker], found: dict[str, list[Any]], say: Callable[[str], None]
+    measure: str, started: list[Worker], found: dict[str, Rounds], say: Callable[[str], None]
 ) -> None:
     """All contenders in turn."""
     for worker in started:
-        if not takes_part(CONTENDERS[worker.name], MEASURES[measure]):
+        if not takes_part(CONTENDERS[worker.name], COMMANDS[measure]):
             continue
         figure = worker.ask(measure)
         if "error" in figure:

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
+from . import values
 from .contenders import CONTENDERS, Client
-from .measures import MEASURES
+from .measures import COMMANDS
 
 
 def main(name: str, tcp: str, unix: str, seconds: float) -> None:
     """Answer line by line, until the input ends."""
+    # Some libraries log to the standard output.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     contender, clients = CONTENDERS[name], dict[str, Client]()
     for line in sys.stdin:
-        measure = MEASURES[line.strip()]
+        measure = COMMANDS[line.strip()]
         url = unix if measure.unix else tcp
         if url not in clients:
             clients[url] = contender.open(url)
+            check(clients[url])
         try:
             figure = measure.run(contender, clients[url], url, seconds)
             answer: object = figure or {}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def check(client: Client) -> None:
+    """Whoever answers wrongly is not timed."""
+    for size in values.SIZES.values():
+        assert client.get(size)() == values.value(size)
+        assert client.set(size)() in (True, b"OK", "OK")
+    small = values.value(10)
+    for replies in (client.mget(100)(), client.pipeline(1000)()):
+        assert set(replies) == {small}, replies
+    assert len(client.mget(100)()) == 100
+    assert len(client.pipeline(1000)()) == 1000
+    assert len(client.hgetall()()) in (100, 200)  # the bare socket gives what comes
 
 
 if __name__ == "__main__":
