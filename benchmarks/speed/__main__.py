@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import drawing, machine, rounds, web
+from . import drawing, machine, plot, rounds, web
 from .contenders import CONTENDERS
 from .figures import Found
 from .measures import COMMANDS, MEASURES, VIEWS
@@ -22,16 +22,16 @@ QUICK_ROUNDS, QUICK_SECONDS = 2, 0.03
 def main() -> int:
     """Measure what is asked for and show it; a goal that is missed is no failure."""
     asked = arguments()
+    if asked.write:
+        drawing.around_figures(asked.write)  # rather than to fail after the run
     report = json.loads(asked.read.read_text("utf-8")) if asked.read else measured(asked)
     drawing.show(report)
     if asked.json:
         asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if asked.plot:
+        plot.draw(report, asked.plot)
     if asked.write:
         drawing.write(report, asked.write)
-    if asked.plot:
-        from . import plot
-
-        plot.draw(report, asked.plot)
     return 0
 
 
@@ -57,12 +57,19 @@ def arguments() -> argparse.Namespace:
         help=f"these alone: {', '.join(map(repr, CONTENDERS))}; views have their own",
     )
     add("--rounds", type=int, help=f"how often ({ROUNDS}, views {WEB_ROUNDS})")
-    add("--seconds", type=float, help=f"for each figure ({SECONDS}, views {WEB_SECONDS})")
+    add(
+        "--seconds",
+        type=float,
+        help=f"for each figure of a round ({SECONDS}); views: {WEB_SECONDS}",
+    )
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add("--from", type=Path, metavar="FILE", dest="read", help="take them from there instead")
     add("--write", type=Path, metavar="PAGE", help="put the tables into that Markdown page")
-    add("--plot", type=Path, metavar="FILE", help="draw a plot, as SVG")  # fmt: skip
-    return parser.parse_args()
+    add("--plot", type=Path, metavar="FILE", help="draw a plot, as SVG")
+    asked = parser.parse_args()
+    if asked.plot and not plot.drawable():
+        parser.error("--plot needs matplotlib, which the extra `bench` brings")
+    return asked
 
 
 def measured(asked: argparse.Namespace) -> dict[str, Any]:

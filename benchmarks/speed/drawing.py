@@ -29,17 +29,25 @@ def show(report: dict[str, Any]) -> None:
 
 
 def write(report: dict[str, Any], page: Path) -> None:
-    """Put the tables between the marks of `page`.
+    """Put tables, and the plot beside `page`, between its marks; errors as of `around_figures`."""
+    before, after = around_figures(page)
+    drawn = page.with_suffix(".svg")
+    image = f"![The figures that matter most]({drawn.name})\n\n" if drawn.exists() else ""
+    text = f"{before}{BEGIN}\n{image}{markdown(report)}\n{END}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
+def around_figures(page: Path) -> tuple[str, str]:
+    """What stands before and after the figures of `page`.
 
     Raises:
-        ValueError: it has no such marks.
+        ValueError: it has no place for them.
     """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} needs two lines for the figures: {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{markdown(report)}\n{END}{after}", encoding="utf-8")
+    return before, after
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -60,7 +68,7 @@ def about(report: dict[str, Any]) -> str:
     machine = report["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
-        f"`{report['command']}`: {report['rounds']} rounds, {report['seconds']} s a figure. "
+        f"`{report['command']}`: rounds: {report['rounds']}, seconds in each: {report['seconds']}. "
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; "
         f"load before the run {machine['load before']}. {versions}."
     )

@@ -23,6 +23,11 @@ class Spread:
     high: float
 
 
+def together(turns: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The figures of a round: the medians of its turns."""
+    return {key: statistics.median([turn[key] for turn in turns]) for key in turns[0]}
+
+
 def values(rounds: Rounds, key: str = "value") -> list[float]:
     """One figure, of all rounds that have it."""
     return [figures[key] for figures in rounds if figures and key in figures]

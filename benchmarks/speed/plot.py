@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ COLOURS = {
 OTHERS = "#b8b8b8"
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """Draw `report` into the file at `path`.
+def drawable() -> bool:
+    """Whether there is what draws."""
+    return importlib.util.find_spec("matplotlib") is not None
 
-    Raises:
-        ImportError: matplotlib is not installed; the extra ``bench`` has it.
-    """
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw `report` into the file at `path`."""
     import matplotlib as mpl
 
     mpl.use("svg")

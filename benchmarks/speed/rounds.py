@@ -14,7 +14,7 @@ from redispool.testing import Server
 
 from . import values
 from .contenders import CONTENDERS
-from .figures import Found, Rounds
+from .figures import Found, Rounds, together
 from .measures import COMMANDS, takes_part
 
 PYTHON = (sys.executable, "-m", f"{__package__}.worker")
@@ -39,12 +39,16 @@ class Worker:
     def ask(self, measure: str) -> dict[str, Any]:
         """The figures of one measure; ``error`` where there are none."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.write(f"{measure}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             return {"error": "its process has ended"}
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """The next one; the first says that it is ready."""
+        assert self._process.stdout is not None
         guard = threading.Timer(HANGS, self._process.kill)
         guard.start()
         line = self._process.stdout.readline()
@@ -65,6 +69,8 @@ def workers(names: Iterable[str], server: Server, seconds: float) -> Iterator[li
     try:
         for name in names:
             started.append(Worker(name, server, seconds))
+        for worker in started:
+            worker.answer()
         yield started
     finally:
         for worker in started:
@@ -93,12 +99,16 @@ def run(
 def one_measure(
     measure: str, started: list[Worker], found: dict[str, Rounds], say: Callable[[str], None]
 ) -> None:
-    """All contenders in turn."""
-    for worker in started:
-        if not takes_part(CONTENDERS[worker.name], COMMANDS[measure]):
-            continue
-        figure = worker.ask(measure)
-        if "error" in figure:
-            say(f"{worker.name}, {measure}: {figure['error']}")
-        if figure:
-            found.setdefault(worker.name, []).append(figure if "value" in figure else None)
+    """All contenders in turn, in turns that are short beside what disturbs a machine."""
+    command = COMMANDS[measure]
+    taking_part = [one for one in started if takes_part(CONTENDERS[one.name], command)]
+    answers: dict[str, list[dict[str, Any]]] = {one.name: [] for one in taking_part}
+    for _ in range(command.turns):
+        for worker in taking_part:
+            answers[worker.name].append(worker.ask(measure))
+    for name, turns in answers.items():
+        errors = [turn["error"] for turn in turns if "error" in turn]
+        if errors:
+            say(f"{name}, {measure}: {errors[0]}")
+        if any(turns):  # else it has no such thing
+            found.setdefault(name, []).append(None if errors else together(turns))
