@@ -22,8 +22,6 @@ QUICK_ROUNDS, QUICK_SECONDS = 2, 0.03
 def main() -> int:
     """Measure what is asked for and show it; a goal that is missed is no failure."""
     asked = arguments()
-    if asked.write:
-        drawing.around_figures(asked.write)  # rather than to fail after the run
     report = json.loads(asked.read.read_text("utf-8")) if asked.read else measured(asked)
     drawing.show(report)
     if asked.json:
@@ -69,6 +67,8 @@ def arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.plot and not plot.drawable():
         parser.error("--plot needs matplotlib, which the extra `bench` brings")
+    if asked.write and (complaint := drawing.no_place(asked.write)):
+        parser.error(complaint)
     return asked
 
 

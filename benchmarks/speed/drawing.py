@@ -29,25 +29,21 @@ def show(report: dict[str, Any]) -> None:
 
 
 def write(report: dict[str, Any], page: Path) -> None:
-    """Put tables, and the plot beside `page`, between its marks; errors as of `around_figures`."""
-    before, after = around_figures(page)
+    """Put the tables, and the plot that lies beside `page`, between its marks."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
     drawn = page.with_suffix(".svg")
     image = f"![The figures that matter most]({drawn.name})\n\n" if drawn.exists() else ""
     text = f"{before}{BEGIN}\n{image}{markdown(report)}\n{END}{after}"
     page.write_text(text, encoding="utf-8")
 
 
-def around_figures(page: Path) -> tuple[str, str]:
-    """What stands before and after the figures of `page`.
-
-    Raises:
-        ValueError: it has no place for them.
-    """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} needs two lines for the figures: {BEGIN} and {END}")
-    return before, after
+def no_place(page: Path) -> str | None:
+    """What is wrong with `page`, to be said before the run; None where it has its marks."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    if text.count(BEGIN) == text.count(END) == 1 and text.index(BEGIN) < text.index(END):
+        return None
+    return f"{page} needs two lines for the figures: {BEGIN} and {END}"
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from . import values
-from .contenders import Client, Contender
+from .clients import Client
+from .contenders import Contender
 from .timing import Call, Figure, calls_per_second, seconds_after, seconds_per_call
 
 Run: TypeAlias = Callable[[Contender, Client, str, float], Figure | None]

@@ -7,7 +7,8 @@ import os
 import sys
 
 from . import values
-from .contenders import CONTENDERS, Client
+from .clients import Client
+from .contenders import CONTENDERS
 from .measures import COMMANDS
 
 READY = {"ready": True}
