@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .contenders import CONTENDERS, FLOOR, REDIS_PY
-from .figures import Found, ratios, spread, values
+from .figures import Found, Rounds, ratios, spread, values
 from .goals import GOALS
 from .measures import COMMANDS, MEASURES, MICROSECONDS, PER_SECOND, VIEWS, Measure, View
 from .views.patterns import GLOBAL, PATTERNS
@@ -61,11 +61,17 @@ def grid(title: str, measures: list[Measure], found: Found, key: str = "value") 
     """A row for each contender, a column for each measure."""
     order = CONTENDERS if measures[0].name in COMMANDS else PATTERNS
     names = [name for name in order if any(name in found[one.name] for one in measures)]
-    base = next((one for one in BASES if one in names), names[0])
     units = list(dict.fromkeys(UNITS.get(key, one.unit) for one in measures))
     rows = [[name, *(cell(one, name, found, key) for one in measures)] for name in names]
+    bases = dict.fromkeys(base for one in measures if (base := base_of(found[one.name])))
     note = f"Medians, in {units[0]}" if len(units) == 1 else "Medians"
-    return Grid(title, f"{note}; in brackets × {base}.", ["", *heads(measures, units)], rows)
+    note += f"; in brackets × {', or where it has no figure × '.join(bases)}" if bases else ""
+    return Grid(title, f"{note}.", ["", *heads(measures, units)], rows)
+
+
+def base_of(by_contender: dict[str, Rounds]) -> str | None:
+    """Beside whom the others are put."""
+    return next((name for name in BASES if name in by_contender), None)
 
 
 def heads(measures: list[Measure], units: list[str]) -> Iterator[str]:
@@ -86,9 +92,10 @@ def cell(measure: Measure, contender: str, found: Found, key: str) -> str:
     figure = spread(values(by_contender[contender], key))
     if figure is None:
         return "failed"
-    base = next((one for one in BASES if one in by_contender), contender)
-    times = spread(ratios(by_contender[contender], by_contender[base], key))
-    brackets = f" ({times.median:.2f})" if times is not None and base != contender else ""
+    base = base_of(by_contender)
+    theirs = by_contender[base] if base not in (None, contender) else []
+    times = spread(ratios(by_contender[contender], theirs, key))
+    brackets = f" ({times.median:.2f})" if times is not None else ""
     return number(figure.median, UNITS.get(key, measure.unit)) + brackets
 
 
