@@ -48,6 +48,9 @@ class Client:
         """Take a connection from the pool and give it back."""
         return None
 
+    def warm_up(self, count: int) -> None:
+        """Open that many connections; who has a pool opens them when they are needed."""
+
     def fetch(self) -> Call | None:
         """Make or fetch the client, as each request does it."""
         return None
@@ -126,6 +129,7 @@ class RedisLike(Client):
     def __init__(self, client: Any, pool: Any, fetch: Call | None = None) -> None:
         self._client = client
         self._pool = pool
+        self._take = pool.get_connection
         self._fetch = fetch
 
     def get(self, size: int) -> Call:
@@ -156,8 +160,12 @@ class RedisLike(Client):
         return fill, lambda: made.pop().execute()
 
     def checkout(self) -> Call | None:
-        take, give = self._pool.get_connection, self._pool.release
+        take, give = self._take, self._pool.release
         return lambda: give(take())
+
+    def warm_up(self, count: int) -> None:
+        for connection in [self._take() for _ in range(count)]:
+            self._pool.release(connection)
 
     def fetch(self) -> Call | None:
         return self._fetch
@@ -180,9 +188,9 @@ class Single(RedisLike):
 class Valkey(RedisLike):
     """valkey-py, a fork of an older redis-py."""
 
-    def checkout(self) -> Call:
-        take, give = self._pool.get_connection, self._pool.release
-        return lambda: give(take("GET"))
+    def __init__(self, client: Any, pool: Any, fetch: Call) -> None:
+        super().__init__(client, pool, fetch)
+        self._take = partial(pool.get_connection, "GET")
 
 
 class Glide(Client):

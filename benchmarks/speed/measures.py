@@ -83,6 +83,8 @@ def threaded(count: int) -> Run:
     def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
         own = contender.one_per_thread
         clients = [contender.open(url) for _ in range(count)] if own else [client] * count
+        if not own:
+            client.warm_up(count)
         try:
             return calls_per_second([one.get(10) for one in clients], seconds)
         finally:
