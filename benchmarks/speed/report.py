@@ -46,14 +46,15 @@ def grids(found: Found) -> Iterator[Grid]:
 
 
 def goals_grid(found: Found) -> Grid:
-    """Which goals were met; those of which nothing was measured are left out."""
+    """Which goals were met; those whose measure was not asked for are left out."""
+    head = ["goal", "wanted", "measured", "middle half of the rounds", ""]
     rows = []
     for goal in GOALS:
-        figure = goal.found(found)
-        if figure is not None:
-            middle = f"{figure.median:.2f}", f"{figure.low:.2f} to {figure.high:.2f}"
-            rows.append([goal.title, goal.wanted, *middle, goal.verdict(found)])
-    head = ["goal", "wanted", "measured", "middle half of the rounds", ""]
+        if goal.measure in found:
+            figure = goal.found(found)
+            middle = f"{figure.low:.2f} to {figure.high:.2f}" if figure else ""
+            median = f"{figure.median:.2f}" if figure else ""
+            rows.append([goal.title, goal.wanted, median, middle, goal.verdict(found)])
     return Grid("Goals", "The median of the rounds counts.", head, rows)
 
 
