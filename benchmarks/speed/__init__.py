@@ -1,0 +1,1 @@
+"""Speed: what a command costs, beside a bare socket and the other clients, in one run."""

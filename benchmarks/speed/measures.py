@@ -1,0 +1,168 @@
+"""Measures: what is asked of each contender, and the clock that times it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from . import values
+from .clients import Client
+from .contenders import Contender
+from .timing import Call, Figure, calls_per_second, seconds_after, seconds_per_call
+
+Run: TypeAlias = Callable[[Contender, Client, str, float], Figure | None]
+"""Given a contender, a client of it, its URL and the seconds; None where it has no such thing."""
+
+MICROSECONDS = "µs"
+PER_SECOND = "/s"
+
+
+TURNS = 5
+"""Of a contender in a round: one after the other, they meet what disturbs the machine together."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of a table.
+
+    Args:
+        name: for ``--only`` and the JSON file.
+        group: the table that it stands in.
+        title: its words there.
+        unit: of its figures; fewer microseconds are better, more a second are.
+    """
+
+    name: str
+    group: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Command(Measure):
+    """What a contender does in a process of its own.
+
+    Args:
+        run: does it.
+        unix: over the unix socket instead of TCP.
+        turns: into so many turns the time in a round is split.
+    """
+
+    run: Run
+    unix: bool = False
+    turns: int = TURNS
+
+
+@dataclass(frozen=True)
+class View(Measure):
+    """Requests to a view with five commands, under gunicorn.
+
+    Args:
+        framework: ``"flask"`` or ``"django"``.
+        threads: of the one worker.
+    """
+
+    framework: str
+    threads: int
+
+
+def timed(ask: Callable[[Client], Call | None]) -> Run:
+    """What one call takes."""
+
+    def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
+        call = ask(client)
+        return seconds_per_call(call, seconds) if call is not None else None
+
+    return run
+
+
+def threaded(count: int) -> Run:
+    """How many GETs that many threads make in a second."""
+
+    def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
+        own = contender.one_per_thread
+        clients = [contender.open(url) for _ in range(count)] if own else [client] * count
+        if not own:
+            client.warm_up(count)
+        try:
+            return calls_per_second([one.get(10) for one in clients], seconds)
+        finally:
+            for one in clients if own else ():
+                one.disconnect()
+
+    return run
+
+
+def connecting(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
+    """What the first GET takes where there is no connection yet."""
+    first = client.first()
+    return None if first is None else seconds_after(client.disconnect, first, seconds)
+
+
+def executing(contender: Contender, client: Client, url: str, seconds: float) -> Figure:
+    """What the execution of a pipeline of a hundred GETs takes, without the time to fill it."""
+    return seconds_after(*client.execution(100), seconds)
+
+
+def over_tcp() -> Iterator[Command]:
+    """All, in the order of the tables."""
+    for word in ("get", "set"):
+        for label, size in values.SIZES.items():
+            yield Command(
+                f"{word}-{label.replace(' ', '')}",
+                "GET and SET",
+                f"{word.upper()} {label}",
+                MICROSECONDS,
+                timed(lambda client, word=word, size=size: getattr(client, word)(size)),
+            )
+    many = "Many values at once"
+    yield Command("mget-100", many, "MGET 100", MICROSECONDS, timed(lambda c: c.mget(100)))
+    yield Command("hgetall-100", many, "HGETALL 100", MICROSECONDS, timed(lambda c: c.hgetall()))
+    for length in (1, 10, 100, 1000):
+        run = timed(lambda client, length=length: client.pipeline(length))
+        yield Command(f"pipeline-{length}", many, f"pipeline {length}", MICROSECONDS, run)
+    yield Command("execute-100", many, "execute() of 100", MICROSECONDS, executing)
+    for count in (1, 4, 16, 64):
+        title = "1 thread" if count == 1 else f"{count} threads"
+        yield Command(
+            f"threads-{count}", "GET in threads", title, PER_SECOND, threaded(count), turns=1
+        )
+    pool = "Connections and clients"
+    yield Command("connect", pool, "connect to first reply", MICROSECONDS, connecting)
+    checkout = timed(lambda client: client.checkout())
+    yield Command("checkout", pool, "checkout and return", MICROSECONDS, checkout)
+    fetch = timed(lambda client: client.fetch())
+    yield Command("client", pool, "client for a request", MICROSECONDS, fetch)
+
+
+OVER_UNIX = ("get-10B", "get-1KiB", "pipeline-100", "threads-4", "threads-16", "connect")
+"""Those that are asked over the unix socket, too."""
+
+
+def over_unix() -> Iterator[Command]:
+    """The same once more."""
+    for one in over_tcp():
+        if one.name in OVER_UNIX:
+            name = f"unix-{one.name}"
+            yield replace(one, name=name, group="Over a unix socket", unix=True)
+
+
+def views() -> Iterator[View]:
+    """Both frameworks, with one thread and with several."""
+    for framework in ("flask", "django"):
+        group = f"A {framework.capitalize()} view with five commands"
+        for threads in (1, 4, 16):
+            title = "1 thread" if threads == 1 else f"{threads} threads"
+            yield View(f"{framework}-{threads}", group, title, PER_SECOND, framework, threads)
+
+
+COMMANDS = {measure.name: measure for measure in (*over_tcp(), *over_unix())}
+VIEWS = {measure.name: measure for measure in views()}
+MEASURES: dict[str, Measure] = {**COMMANDS, **VIEWS}
+"""By name, in the order of the tables."""
+
+
+def takes_part(contender: Contender, measure: Command) -> bool:
+    """Whether a contender is asked at all."""
+    return measure.name.startswith(contender.only) and not (measure.unix and contender.tcp_only)
