@@ -20,14 +20,12 @@ class Group:
         reason: the reason in full, as in the docs.
         tests: their ids, or the beginnings of them: a class, a test with all its parameters.
         lacking: they lack something here, and fail with redis-py's own classes as well.
-        protocol: the only one with which they fail; both where it is empty.
     """
 
     title: str
     reason: str
     tests: tuple[str, ...]
     lacking: bool = False
-    protocol: str = ""
 
     def names(self, test: str) -> bool:
         """Whether `test` is in the group."""
