@@ -20,7 +20,6 @@ from . import holders, replies, retries, scopes, telemetry
 from .conversation import VALUES
 from .ledger import PLAIN
 
-
 PIPELINE = "the pipeline"
 """How errors call it."""
 

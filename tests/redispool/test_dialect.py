@@ -85,6 +85,22 @@ def test_a_retry_of_redis_pys_decides_alone(make_pool: MakePool, scripted: Scrip
     assert Policy.of(pool.options).retries == 0
 
 
+def test_a_retry_that_is_set_later_decides_alone(
+    make_pool: MakePool, scripted: ScriptedServer
+) -> None:
+    """`set_retry` is the same as the option from the next command on."""
+    pool = make_pool(host=scripted.host, port=scripted.port)
+    client = Redis(connection_pool=pool)
+    assert client.get("a") == b"value"
+    scripted.answer("GET", *[LOADING] * 9)
+
+    client.set_retry(Retry(NoBackoff(), 2))
+
+    with pytest.raises(BusyLoadingError):
+        client.get("a")
+    assert scripted.received["GET"] == 1 + 3
+
+
 def test_errors_for_a_retry(make_pool: MakePool, scripted: ScriptedServer) -> None:
     """`retry_on_error` lets a Retry try again on further errors; the caller's stays as it is."""
     retry = Retry(NoBackoff(), 1)

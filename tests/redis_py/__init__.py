@@ -1,0 +1,1 @@
+"""redis-py's own tests, with our classes in place of redis-py's: ``python -m tests.redis_py``."""
