@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Flask, Response, current_app, g, has_app_context
+from flask import Flask, Response, current_app, g
 from flask.signals import appcontext_pushed, request_finished
 
 from redispool import ConnectionPool, PoolFactory, Redis, Scope
@@ -84,17 +84,20 @@ def current_factory() -> PoolFactory:
     Raises:
         RuntimeError: there is no current app, or it is not registered.
     """
-    if not has_app_context():
+    try:
+        # One look through Flask's proxy, which is the dearest part of what a request pays.
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+    except RuntimeError:
         raise RuntimeError(
             "Redis was used outside of an app context, so it is not known which application's "
             "settings hold. Use it in a view or a command, or write: with app.app_context(): ... "
             "In a streamed response, wrap the generator in flask.stream_with_context."
-        )
+        ) from None
     try:
-        factory: PoolFactory = current_app.extensions[KEY]
+        factory: PoolFactory = app.extensions[KEY]
     except KeyError:
         raise RuntimeError(
-            f"The Flask app {current_app.name!r} is not registered with a RedisPool; call "
+            f"The Flask app {app.name!r} is not registered with a RedisPool; call "
             "RedisPool(app), or init_app(app) in the application factory."
         ) from None
     return factory

@@ -224,7 +224,8 @@ class Redis(redis.Redis):
             reply = connection.ask(args, options)
         finally:
             pool.release(connection)
-        return replies.converted(reply, self.response_callbacks, name, options)
+        callback = replies.callback_for(self.response_callbacks, name)
+        return reply if callback is None else callback(reply, **replies.without_reading(options))
 
     @property
     def _pool_of_tries(self) -> Any:

@@ -132,7 +132,7 @@ class Conversation(base.AbstractConnection):
             self._sending_failed(error, unsent=True)
             raise
 
-    def ask(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    def ask(self, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         """Send a plain command and read its reply: the two in one step.
 
         Args:

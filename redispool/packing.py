@@ -40,14 +40,23 @@ def is_fast(packer: Any) -> bool:
     return type(packer) is HiredisRespSerializer
 
 
-def pack_one(args: Sequence[Any]) -> bytes:
+def pack_one(args: tuple[Any, ...]) -> bytes:
     """The bytes of a command whose name is one word.
+
+    hiredis 3.5 crashes where a signal handler raises while it makes a text of a number; so it is
+    given none.
 
     Raises:
         redis.DataError: an argument is neither text, bytes nor number.
     """
+    # The way of most commands: no number among the arguments.
+    for value in args:
+        kind = type(value)
+        if kind is not str and kind is not bytes:
+            args = tuple(map(_as_text, args))
+            break
     try:
-        packed: bytes = hiredis.pack_command(as_texts(args))
+        packed: bytes = hiredis.pack_command(args)
         return packed
     except TypeError as error:
         raise DataError(error).with_traceback(sys.exc_info()[2]) from None
@@ -84,11 +93,11 @@ def in_chunks(pieces: Sequence[bytes]) -> list[bytes]:
     return [*chunks, b"".join(together)] if together else chunks
 
 
-def split_name(args: Sequence[Any]) -> Sequence[Any]:
+def split_name(args: Sequence[Any]) -> tuple[Any, ...]:
     """The same with each word of the name by itself: ``CONFIG GET`` is two for the server."""
     name = args[0]
     space: Any = " " if isinstance(name, str) else b" "
-    return (*name.split(), *args[1:]) if space in name else args
+    return (*name.split(), *args[1:]) if space in name else tuple(args)
 
 
 def as_texts(args: Sequence[Any]) -> tuple[Any, ...]:

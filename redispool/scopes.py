@@ -82,9 +82,8 @@ class Scope:
 def current() -> Scope | None:
     """The scope of the running request, task or command; None outside of any."""
     found = _current.get()
-    if found is None:
-        for finder in finders:
-            found = found or finder()
+    if found is None and finders:
+        return next((scope for finder in finders if (scope := finder()) is not None), None)
     return found
 
 

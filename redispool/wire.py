@@ -103,11 +103,16 @@ class Wire:
         Raises:
             redis.ConnectionError: the server closed the line. OSError: it broke, or took too long.
         """
+        gets = self._gets
         while True:
-            reply = self._gets(decode)
+            reply = gets(decode)
             while reply is NOT_ENOUGH_DATA:
-                self._wait()
-                reply = self._gets(decode)
+                # As in _wait, without the call: this is the way of every command.
+                count = self._receive(self._buffer)
+                if not count:
+                    raise ConnectionError(CLOSED)
+                self._feed(self._buffer, 0, count)
+                reply = gets(decode)
             if type(reply) is not self._push:
                 return reply
             self._take_push(reply)
