@@ -63,8 +63,9 @@ class Redis(redis.Redis):
         single_connection_client: bool = False,
         **settings: Any,
     ) -> None:
-        parts = {"host": host, "port": port, "db": db, "password": password}
-        settings |= {name: value for name, value in parts.items() if value is not None}
+        for name, part in (("host", host), ("port", port), ("db", db), ("password", password)):
+            if part is not None:
+                settings[name] = part
         if connection_pool is not None and not settings and not single_connection_client:
             self._share(connection_pool)
             return
@@ -81,10 +82,11 @@ class Redis(redis.Redis):
 
     def _share(self, pool: Any) -> None:
         """Be one more client of `pool`, without the 0.1 ms that redis-py's constructor takes."""
-        state = getattr(pool, "state_of_clients", None)
+        ours = isinstance(pool, ConnectionPool)
+        state = pool.state_of_clients if ours else None
         if state is None:
             super().__init__(connection_pool=pool)
-            if isinstance(pool, ConnectionPool):
+            if ours:
                 # Without the pool, which would hold itself.
                 pool.state_of_clients = {**vars(self), "connection_pool": None}
         else:
@@ -173,8 +175,9 @@ class Redis(redis.Redis):
 
     def set_response_callback(self, command: str, callback: Any) -> None:
         """Convert the replies to `command` with `callback`, for this client alone."""
-        shared = getattr(self.connection_pool, "state_of_clients", None) or {}
-        if self.response_callbacks is shared.get("response_callbacks"):
+        pool = self.connection_pool
+        shared = pool.state_of_clients if isinstance(pool, ConnectionPool) else None
+        if shared and self.response_callbacks is shared["response_callbacks"]:
             self.response_callbacks = base.CaseInsensitiveDict(self.response_callbacks)
         super().set_response_callback(command, callback)
 
@@ -215,7 +218,8 @@ class Redis(redis.Redis):
     def _execute_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         pool = self.connection_pool
         # Without a mode redis-py's Retry decides, or the pool is one of redis-py's own.
-        if not getattr(pool, "retry_mode", "") or self.connection is not None or telemetry.is_on():
+        mode = getattr(pool, "retry_mode", "")
+        if mode not in retries.MODES or self.connection is not None or telemetry.is_on():
             return super()._execute_command(*args, **options)
         connection, name = pool.acquire(), args[0]
         try:

@@ -87,7 +87,8 @@ class Pipeline(base.Pipeline):
         """
         if self._special or self.scripts or self.connection is not None or self.watching:
             return False
-        if not getattr(self.connection_pool, "retry_mode", "") or telemetry.is_on():
+        mode = getattr(self.connection_pool, "retry_mode", "")
+        if mode not in retries.MODES or telemetry.is_on():
             return False
         names = {args[0] for args, _ in self.command_stack}
         return bool(names) and names <= PLAIN

@@ -146,13 +146,7 @@ class ConnectionPool(RedisPyPool):
                 self.recycle()
             return
         connection.last_used = now
-        queue = self.capacity.queue
-        if queue.waiters:
-            queue.give(connection)
-        else:
-            queue.idle.append(connection)
-            if queue.waiters:  # somebody queued between the look and the append
-                queue.hand_over()
+        self.capacity.queue.give(connection)
         if now >= self.evictor.next_sweep:
             self.evictor.sweep(now)
         if connection.batch is not self.fitness.batch:  # closed or recycled at this very moment

@@ -33,6 +33,8 @@ RESUBSCRIBE = 10
 """How often a subscription tries again to connect before its reader gets the error."""
 
 NEVER = "never"
+MODES = frozenset({"safe", "always", NEVER})
+"""What a pool may say of trying again; whoever says something else leaves it to redis-py."""
 
 FINAL = (
     AuthenticationError,
@@ -61,7 +63,8 @@ class Tries:
         self._what = what or commands.words(batch[0])[0]
         self._pool = pool
         self._batch = batch
-        self._mode = getattr(pool, "retry_mode", NEVER)
+        mode = getattr(pool, "retry_mode", NEVER)
+        self._mode = mode if mode in MODES else NEVER
         self._deadline = started if self._mode == NEVER else started + seconds_for_all(pool.options)
 
     def pause(self, error: Exception, attempt: int) -> float | None:
