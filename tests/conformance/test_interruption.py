@@ -346,3 +346,21 @@ def test_inject_every_point_of_a_failed_dial(
             with pool.connection() as connection:
                 assert ask(connection, "PING") == b"PONG", point
             assert (pool.stats().idle, pool.stats().away_seconds) == (1, 0.0), point
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_inject_every_point_of_a_disconnect(make_pool: MakePool, kind: Kind) -> None:
+    """Wherever hanging up is interrupted: what is left of the connection is lent to nobody."""
+    pool = make_pool(max_connections=1, timeout=2.0, db=DATABASE)
+    with pool.connection() as connection:
+        points = count_points(connection.disconnect, kind)
+
+    for point in every(points, at_most=None):
+        with pool.connection() as connection:
+            assert ask(connection, "PING") == b"PONG"
+            assert strike(connection.disconnect, kind, point).struck
+
+        with pool.connection() as connection:  # no client, which would send it again
+            assert ask(connection, "ECHO", "mine") == b"mine", point
+            assert_is_fresh(connection, db=DATABASE)
