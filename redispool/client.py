@@ -17,7 +17,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from . import replies, retries, scopes, telemetry
+from . import holders, replies, retries, scopes, telemetry
 from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
@@ -225,6 +225,10 @@ class Redis(redis.Redis):
         finally:
             pool.release(connection)
         return replies.converted(reply, self.response_callbacks, name, options)
+
+    def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
+        holders.settle_up(conn)
+        return super()._send_command_parse_response(conn, *args, **options)
 
     @property
     def _pool_of_tries(self) -> Any:

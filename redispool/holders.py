@@ -55,13 +55,32 @@ def took_connection(holder: Pipeline | PubSub) -> None:
         holder.scope.hold(holder)
 
 
-def refuse_parents(holder: Pipeline) -> None:
-    """Refuse a pipeline that watches on a connection of the parent process.
+def go_on(holder: Pipeline) -> None:
+    """Look at a pipeline that may hold a connection already, before it sends anything.
 
-    redis-py would tell of a change by somebody else, which loops take for a reason to try again.
+    Raises:
+        ForkedLease: it watches on a connection of the parent process. redis-py would tell of a
+            change by somebody else, which loops take for a reason to try again.
     """
     if getattr(holder.connection, "forked", False):
         raise ForkedLease(wording.FORKED)
+    settle_up(holder.connection)
+
+
+def settle_up(connection: Any) -> None:
+    """Hang up where an interruption has left a reply, on a connection that is held for longer."""
+    if hasattr(connection, "ledger"):
+        connection.settle_up()
+
+
+def note_watch(holder: Pipeline) -> None:
+    """Let a connection on which keys are watched not be opened again: its watch would be gone.
+
+    redis-py would go on without it, where an interruption has closed the line.
+    """
+    if not getattr(holder.connection_pool, "keeps_session", False):
+        for lease in getattr(holder.connection, "lease", ()):
+            lease.keeps_session = bool(holder.watching)
 
 
 def end(holder: Pipeline | PubSub, reset: Callable[[], Any]) -> None:
