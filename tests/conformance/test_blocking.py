@@ -14,6 +14,7 @@ from redispool.testing import FaultProxy
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually, in_child
 from tests.support.callers import in_background
+from tests.support.limits import time_limit
 
 LIMIT = 0.3
 """Seconds of ``socket_timeout``; the server looks for blocked clients to wake every 0.1 s."""
@@ -66,8 +67,12 @@ def test_blocking_is_not_retried(
     assert scripted.received[command] == 1
 
 
-def test_blocking_for_ever(make_pool: MakePool, server: Valkey) -> None:
-    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says."""
+@pytest.mark.parametrize("seconds", [0, 1e11, "1e11"])
+def test_blocking_for_ever(make_pool: MakePool, server: Valkey, seconds: Any) -> None:
+    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says.
+
+    So does one for more seconds than a socket counts.
+    """
     client = Redis(connection_pool=make_pool(socket_timeout=0.1, alias="patient"))
 
     def push() -> None:
@@ -79,8 +84,42 @@ def test_blocking_for_ever(make_pool: MakePool, server: Valkey) -> None:
     pushing = threading.Thread(target=push)
     pushing.start()
 
-    assert client.blpop("list", timeout=0) == (b"list", b"x")
+    assert client.blpop("list", timeout=seconds) == (b"list", b"x")
     pushing.join()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("BLPOP", "list", -10),
+        ("BLPOP", "list", "nan"),
+        ("BLPOP", "list", float("nan")),
+        ("BLPOP", "list", "inf"),
+        ("BLPOP", "list", "-inf"),
+        ("BLPOP", "list", "1e300"),
+        ("BLPOP", "list", "soon"),
+        ("BLMPOP", -10, 1, "list", "LEFT"),
+        ("WAIT", 1, -10_000),
+        ("XREAD", "BLOCK", -10_000, "STREAMS", "stream", "$"),
+    ],
+    ids=str,
+)
+def test_times_that_the_server_refuses(
+    make_pool: MakePool, flushed: Valkey, command: tuple[Any, ...]
+) -> None:
+    """What is no time to wait for is refused in the server's own words, at no cost of a line."""
+    client = Redis(connection_pool=make_pool(socket_timeout=LIMIT, max_connections=1))
+    with flushed.outside() as outside, pytest.raises(redis.ResponseError) as theirs:
+        outside.execute_command(*command)
+
+    with pytest.raises(redis.ResponseError) as ours:
+        client.execute_command(*command)
+
+    assert str(ours.value) == str(theirs.value)
+    assert client.connection_pool.stats().created_total == 1
+    with client.connection_pool.connection() as connection:
+        assert time_limit(connection) == LIMIT
+        assert connection.ledger.clean
 
 
 @pytest.mark.parametrize("seconds", [0, 60])
