@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -167,6 +168,92 @@ def test_subscriptions_come_back(make_pool: MakePool, flushed: Valkey, protocol:
 
             for channel in ("news", "sport", "weather.today"):
                 assert eventually(lambda channel=channel: heard(pubsub, flushed, channel))
+
+
+def next_of_listen(pubsub: Any) -> Any:
+    """What a loop over `listen` gets."""
+    return next(pubsub.listen())
+
+
+def next_of_a_long_wait(pubsub: Any) -> Any:
+    """What comes within a long time."""
+    return pubsub.get_message(timeout=60.0)
+
+
+def next_of_short_waits(pubsub: Any) -> Any:
+    """What comes, for one who looks again and again."""
+    return eventually(lambda: pubsub.get_message(timeout=0.01), within=30.0)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("get", [next_of_listen, next_of_a_long_wait, next_of_short_waits])
+def test_subscriptions_notice_a_black_hole(
+    make_pool: MakePool, flushed: Valkey, get: Callable[[Any], Any], protocol: int
+) -> None:
+    """Where packets vanish, a subscription is there again on another line, in time.
+
+    That is the interval of the health check, and then ``socket_timeout`` for its answer.
+    """
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(
+            url=proxy.url, protocol=protocol, health_check_interval=0.3, socket_timeout=LIMIT
+        )
+        with Redis(connection_pool=pool).pubsub() as pubsub:
+            pubsub.subscribe("news")
+            assert get(pubsub)["type"] == "subscribe"
+            proxy.black_hole()
+            proxy.heal()  # for new lines; the old one stays dead
+            started = time.monotonic()
+
+            again = in_background(lambda: get(pubsub))
+
+            assert eventually(lambda: again)[0]["type"] == "subscribe"
+            assert time.monotonic() - started < 0.3 + LIMIT + 1.0
+            assert proxy.dials == 2
+            with flushed.outside() as outside:
+                outside.publish("news", "something")
+            assert get(pubsub)["data"] == b"something"
+
+
+def test_subscriptions_tell_of_a_black_hole(make_pool: MakePool, flushed: Valkey) -> None:
+    """Where nothing is tried again, the reader is told."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(
+            url=proxy.url, health_check_interval=0.1, socket_timeout=0.1, retry="never"
+        )
+        with Redis(connection_pool=pool).pubsub() as pubsub:
+            pubsub.subscribe("news")
+            assert pubsub.get_message(timeout=5.0)
+            proxy.black_hole()
+            proxy.heal()
+
+            told = in_background(lambda: next_of_listen(pubsub))
+
+            assert "PING of a subscription" in str(eventually(lambda: told)[0])
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_silent_subscriptions_keep_their_line(
+    make_pool: MakePool, flushed: Valkey, protocol: int
+) -> None:
+    """A line on which nothing is said is no dead one, nor one that is looked at now and then."""
+    limits = {"health_check_interval": 0.1, "socket_timeout": 0.2}
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, protocol=protocol, **limits)
+        with Redis(connection_pool=pool).pubsub() as pubsub:
+            pubsub.subscribe("news")
+            assert pubsub.get_message(timeout=5.0)
+            started = time.monotonic()
+            assert pubsub.get_message(timeout=0.5) is None  # and some PINGs were answered
+            assert time.monotonic() - started >= 0.5
+
+            for _ in range(3):
+                rarely = time.monotonic() + sum(limits.values()) + 0.1
+                eventually(lambda until=rarely: time.monotonic() > until)
+                assert pubsub.get_message(timeout=0) is None
+
+            assert eventually(lambda: heard(pubsub, flushed, "news"))
+            assert proxy.dials == 1
 
 
 def heard(pubsub: Any, server: Valkey, channel: str) -> bool:
