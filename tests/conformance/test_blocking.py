@@ -142,7 +142,7 @@ def test_blocking_leaves_no_patience(
 
 def test_subscriptions_are_counted_apart(make_pool: MakePool) -> None:
     """They take none of ``max_connections``, and ``max_pubsub`` bounds them."""
-    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.01)
+    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.5)
     client = Redis(connection_pool=pool)
     with client.pubsub() as first, client.pubsub() as second, client.pubsub() as third:
         first.subscribe("news")
