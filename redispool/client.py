@@ -17,7 +17,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from . import replies, retries, scopes, telemetry
+from . import holders, replies, retries, scopes, telemetry
 from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
@@ -230,6 +230,10 @@ class Redis(redis.Redis):
             pool.release(connection)
         callback = replies.callback_for(self.response_callbacks, name)
         return reply if callback is None else callback(reply, **replies.without_reading(options))
+
+    def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
+        holders.settle_up(conn)
+        return super()._send_command_parse_response(conn, *args, **options)
 
     @property
     def _pool_of_tries(self) -> Any:

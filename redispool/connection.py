@@ -211,6 +211,14 @@ class PooledConnection(Conversation):
         self.lease.clear()
         self.disconnect()
 
+    def settle_up(self) -> None:
+        """Hang up where a reply is owed: the next command would take it for its own.
+
+        To be called before a command of somebody who was interrupted in another, and went on.
+        """
+        if self.ledger.owed:
+            self.disconnect()
+
     def cut(self) -> None:
         """Break the line under whoever uses it; may be called from another thread."""
         sock = self._sock

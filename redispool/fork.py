@@ -17,17 +17,20 @@ class Forkable(Protocol):
         """
 
 
-_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_references: set[weakref.ref[Forkable]] = set()
+"""No WeakSet, which cannot be listed while another thread adds to it, and no lock, which a child
+could inherit from a thread that it does not have: a set is copied and changed in one step each.
+"""
 
 
 def register(forkable: Forkable) -> None:
     """Call ``forkable.after_fork_in_child()`` in every forked child, as long as it exists."""
-    _forkables.add(forkable)
+    _references.add(weakref.ref(forkable, _references.discard))
 
 
 def registered() -> list[Forkable]:
     """What was registered and still exists: among others, all pools of the process."""
-    return list(_forkables)
+    return [found for reference in list(_references) if (found := reference()) is not None]
 
 
 _complete = False

@@ -25,6 +25,7 @@ class Pin:
 
     retry_mode = "never"
     """State was lost with the connection: nothing is sent again."""
+    keeps_session = True
 
     def __init__(self, pool: Any, connection: PooledConnection) -> None:
         self.pool = pool
@@ -51,6 +52,7 @@ class Pin:
         while not self._turn.acquire(timeout=LOOK_AGAIN):
             self._usable()  # the pin may have ended in the turn of somebody who was interrupted
         try:
+            self._usable().settle_up()
             return self._usable()
         except BaseException:
             self._turn.release()

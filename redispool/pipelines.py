@@ -45,17 +45,18 @@ class Pipeline(base.Pipeline):
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command at once, because keys are watched."""
-        holders.refuse_parents(self)
+        holders.go_on(self)
         holding = self.connection is not None
         try:
             return super().immediate_execute_command(*args, **options)
         finally:
             if not holding:
                 holders.took_connection(self)
+            holders.note_watch(self)
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Send the queued commands together and give their replies."""
-        holders.refuse_parents(self)
+        holders.go_on(self)
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
         try:
             if self._is_plain():

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks.reliability.__main__ import broken
+from benchmarks.reliability.measures import Figures
 from benchmarks.speed import drawing, figures
 
 ROOT = Path(__file__).parents[1]
@@ -74,3 +78,24 @@ def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
 def test_the_page_of_the_documentation_has_a_place_for_the_figures() -> None:
     """`--write docs/performance.md` finds its marks."""
     assert drawing.no_place(ROOT / "docs" / "performance.md") is None
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"wrong replies": 1},
+        {"lost slots": 1},
+        {"lent to two at once": 1},
+        {"of another pool lent": 1},
+        {"children that hang or fail": 1},
+        {"outcome": "hangs"},
+    ],
+    ids=str,
+)
+def test_a_broken_promise_of_ours_fails_the_measures(figures: Figures) -> None:
+    """What has no grey between kept and broken counts for redispool, and for nobody else."""
+    kept: Figures = {"errors": 7, "wrong replies": 0}
+
+    assert broken({"one": {"redispool": figures, "ConnectionPool": kept}}, None)
+    assert not broken({"one": {"redispool": kept, "ConnectionPool": figures}}, None)
+    assert broken({}, {"kept": False})

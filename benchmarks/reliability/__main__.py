@@ -109,7 +109,14 @@ def versions() -> dict[str, str]:
 
 def broken(found: dict[str, dict[str, Figures]], soaked: dict[str, Any] | None) -> bool:
     """Whether redispool broke a promise that has no grey between kept and broken."""
-    rows = ("wrong replies", "lost slots", "lent to two at once", "of another pool lent", "outcome")
+    rows = (
+        "wrong replies",
+        "lost slots",
+        "lent to two at once",
+        "of another pool lent",
+        "children that hang or fail",
+        "outcome",
+    )
     ours = [figures["redispool"] for figures in found.values()]
     return any(figures.get(row) for figures in ours for row in rows) or bool(
         soaked and not soaked["kept"]

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -25,6 +26,12 @@ from . import keyed
 from .measures import child_answers
 
 THREADS = 8
+
+THINKS = 2e-3
+"""Seconds between two pieces of work of a thread, on the average.
+
+Without them the main thread stands in the queue most of the time, and its signals find it there.
+"""
 
 
 class Alarm(BaseException):
@@ -78,10 +85,20 @@ def work(client: Redis, count: Counter[str], until: float) -> None:
             right = piece(client, number)
         except redis.RedisError as error:
             count[f"{type(error).__name__}"] += 1
+            pause()
             continue
         count["right" if right else "wrong"] += 1
+        time.sleep(random.expovariate(1 / THINKS))
         if until - now < 1.5:
             count["served at the end"] = 1
+
+
+def pause() -> None:
+    """What an application does after an error: while the server is away, nobody asks all the time.
+
+    Else most of what is counted would be errors that are raised at once.
+    """
+    time.sleep(random.uniform(0.01, 0.1))
 
 
 def get(client: Redis, number: int) -> bool:
@@ -149,7 +166,7 @@ PIECES: list[Callable[[Redis, int], bool]] = [
 
 def disturb(pool: ConnectionPool, client: Redis, counts: Counter[str], until: float) -> None:
     """In the main thread: commands under a storm of signals, forks, resizes, renewals."""
-    signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGALRM, partial(interrupt, pool, counts))
     bound = pool.max_connections
     while time.monotonic() < until - 2.0:
         for _ in range(200):
@@ -179,12 +196,23 @@ def interrupted(client: Redis, counts: Counter[str]) -> None:
         except redis.RedisError as error:
             signal.setitimer(signal.ITIMER_REAL, 0)
             counts[type(error).__name__] += 1
+            pause()
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def interrupt(*_: Any) -> None:
-    """Be the signal handler."""
+def interrupt(pool: ConnectionPool, counts: Counter[str], *_: Any) -> None:
+    """Be the signal handler; note whether a command is in flight that it interrupts."""
+    counts["interrupted in flight"] += awaits_reply(pool)
     raise Alarm
+
+
+def awaits_reply(pool: ConnectionPool) -> bool:
+    """Whether this thread has sent a command that was not answered in full."""
+    own = threading.get_ident()
+    return any(
+        connection.ledger.owed > 0 and any(lease.thread == own for lease in list(connection.lease))
+        for connection in pool.capacity.connections()
+    )
 
 
 def survives(client: Redis) -> bool:

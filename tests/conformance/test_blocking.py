@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from redispool.testing import FaultProxy
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, ScriptedServer, Valkey, eventually, in_child
 from tests.support.callers import in_background
+from tests.support.limits import time_limit
 
 LIMIT = 0.3
 """Seconds of ``socket_timeout``; the server looks for blocked clients to wake every 0.1 s."""
@@ -66,8 +68,12 @@ def test_blocking_is_not_retried(
     assert scripted.received[command] == 1
 
 
-def test_blocking_for_ever(make_pool: MakePool, server: Valkey) -> None:
-    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says."""
+@pytest.mark.parametrize("seconds", [0, 1e11, "1e11"])
+def test_blocking_for_ever(make_pool: MakePool, server: Valkey, seconds: Any) -> None:
+    """``BLPOP key 0`` waits until something comes, whatever ``socket_timeout`` says.
+
+    So does one for more seconds than a socket counts.
+    """
     client = Redis(connection_pool=make_pool(socket_timeout=0.1, alias="patient"))
 
     def push() -> None:
@@ -79,8 +85,42 @@ def test_blocking_for_ever(make_pool: MakePool, server: Valkey) -> None:
     pushing = threading.Thread(target=push)
     pushing.start()
 
-    assert client.blpop("list", timeout=0) == (b"list", b"x")
+    assert client.blpop("list", timeout=seconds) == (b"list", b"x")
     pushing.join()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("BLPOP", "list", -10),
+        ("BLPOP", "list", "nan"),
+        ("BLPOP", "list", float("nan")),
+        ("BLPOP", "list", "inf"),
+        ("BLPOP", "list", "-inf"),
+        ("BLPOP", "list", "1e300"),
+        ("BLPOP", "list", "soon"),
+        ("BLMPOP", -10, 1, "list", "LEFT"),
+        ("WAIT", 1, -10_000),
+        ("XREAD", "BLOCK", -10_000, "STREAMS", "stream", "$"),
+    ],
+    ids=str,
+)
+def test_times_that_the_server_refuses(
+    make_pool: MakePool, flushed: Valkey, command: tuple[Any, ...]
+) -> None:
+    """What is no time to wait for is refused in the server's own words, at no cost of a line."""
+    client = Redis(connection_pool=make_pool(socket_timeout=LIMIT, max_connections=1))
+    with flushed.outside() as outside, pytest.raises(redis.ResponseError) as theirs:
+        outside.execute_command(*command)
+
+    with pytest.raises(redis.ResponseError) as ours:
+        client.execute_command(*command)
+
+    assert str(ours.value) == str(theirs.value)
+    assert client.connection_pool.stats().created_total == 1
+    with client.connection_pool.connection() as connection:
+        assert time_limit(connection) == LIMIT
+        assert connection.ledger.clean
 
 
 @pytest.mark.parametrize("seconds", [0, 60])
@@ -102,7 +142,7 @@ def test_blocking_leaves_no_patience(
 
 def test_subscriptions_are_counted_apart(make_pool: MakePool) -> None:
     """They take none of ``max_connections``, and ``max_pubsub`` bounds them."""
-    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.01)
+    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.5)
     client = Redis(connection_pool=pool)
     with client.pubsub() as first, client.pubsub() as second, client.pubsub() as third:
         first.subscribe("news")
@@ -128,6 +168,92 @@ def test_subscriptions_come_back(make_pool: MakePool, flushed: Valkey, protocol:
 
             for channel in ("news", "sport", "weather.today"):
                 assert eventually(lambda channel=channel: heard(pubsub, flushed, channel))
+
+
+def next_of_listen(pubsub: Any) -> Any:
+    """What a loop over `listen` gets."""
+    return next(pubsub.listen())
+
+
+def next_of_a_long_wait(pubsub: Any) -> Any:
+    """What comes within a long time."""
+    return pubsub.get_message(timeout=60.0)
+
+
+def next_of_short_waits(pubsub: Any) -> Any:
+    """What comes, for one who looks again and again."""
+    return eventually(lambda: pubsub.get_message(timeout=0.01), within=30.0)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("get", [next_of_listen, next_of_a_long_wait, next_of_short_waits])
+def test_subscriptions_notice_a_black_hole(
+    make_pool: MakePool, flushed: Valkey, get: Callable[[Any], Any], protocol: int
+) -> None:
+    """Where packets vanish, a subscription is there again on another line, in time.
+
+    That is the interval of the health check, and then ``socket_timeout`` for its answer.
+    """
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(
+            url=proxy.url, protocol=protocol, health_check_interval=0.3, socket_timeout=LIMIT
+        )
+        with Redis(connection_pool=pool).pubsub() as pubsub:
+            pubsub.subscribe("news")
+            assert get(pubsub)["type"] == "subscribe"
+            proxy.black_hole()
+            proxy.heal()  # for new lines; the old one stays dead
+            started = time.monotonic()
+
+            again = in_background(lambda: get(pubsub))
+
+            assert eventually(lambda: again)[0]["type"] == "subscribe"
+            assert time.monotonic() - started < 0.3 + LIMIT + 1.0
+            assert proxy.dials == 2
+            with flushed.outside() as outside:
+                outside.publish("news", "something")
+            assert get(pubsub)["data"] == b"something"
+
+
+def test_subscriptions_tell_of_a_black_hole(make_pool: MakePool, flushed: Valkey) -> None:
+    """Where nothing is tried again, the reader is told."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(
+            url=proxy.url, health_check_interval=0.1, socket_timeout=0.1, retry="never"
+        )
+        with Redis(connection_pool=pool).pubsub() as pubsub:
+            pubsub.subscribe("news")
+            assert pubsub.get_message(timeout=5.0)
+            proxy.black_hole()
+            proxy.heal()
+
+            told = in_background(lambda: next_of_listen(pubsub))
+
+            assert "PING of a subscription" in str(eventually(lambda: told)[0])
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_silent_subscriptions_keep_their_line(
+    make_pool: MakePool, flushed: Valkey, protocol: int
+) -> None:
+    """A line on which nothing is said is no dead one, nor one that is looked at now and then."""
+    limits = {"health_check_interval": 0.1, "socket_timeout": 0.2}
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, protocol=protocol, **limits)
+        with Redis(connection_pool=pool).pubsub() as pubsub:
+            pubsub.subscribe("news")
+            assert pubsub.get_message(timeout=5.0)
+            started = time.monotonic()
+            assert pubsub.get_message(timeout=0.5) is None  # and some PINGs were answered
+            assert time.monotonic() - started >= 0.5
+
+            for _ in range(3):
+                rarely = time.monotonic() + sum(limits.values()) + 0.1
+                eventually(lambda until=rarely: time.monotonic() > until)
+                assert pubsub.get_message(timeout=0) is None
+
+            assert eventually(lambda: heard(pubsub, flushed, "news"))
+            assert proxy.dials == 1
 
 
 def heard(pubsub: Any, server: Valkey, channel: str) -> bool:

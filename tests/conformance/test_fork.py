@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from redispool import ConnectionPool, ForkedLease, Redis
+from redispool import ConnectionPool, ForkedLease, Redis, fork
 from redispool.connection import PooledConnection
 from tests.conftest import MakePool
-from tests.support import Valkey, eventually, in_child
+from tests.support import Valkey, eventually, in_child, run_threads
 from tests.support.callers import Waiting, ask
 from tests.support.moments import at_line
 from tests.support.scale import scale
@@ -289,3 +289,41 @@ def count_tasks() -> int:
     """The threads of this process as the system counts them; 0 where it does not tell."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.exists() else 0
+
+
+class Forkable:
+    """What a pool is to a fork, and nothing else, so that many are made in no time."""
+
+    def after_fork_in_child(self) -> None:
+        """Have nothing to let go of."""
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_pools_are_listed_while_others_are_made() -> None:
+    """A fork finds all that were there, whatever other threads make and drop meanwhile."""
+    first = [Forkable() for _ in range(200)]
+    for each in first:
+        fork.register(each)
+    rounds = scale(2000, 200)
+
+    def work(number: int) -> bool:
+        if number == 0:
+            return all({*first} <= {*fork.registered()} for _ in range(rounds))
+        for _ in range(rounds):
+            others = [Forkable() for _ in range(20)]
+            for each in others:
+                fork.register(each)
+        return True
+
+    assert all(run_threads(4, work))
+
+
+def test_what_is_dropped_is_not_listed(server: Valkey) -> None:
+    """The list keeps no pool alive."""
+    pool = ConnectionPool(url=server.url)
+    assert pool in fork.registered()
+    before = len(fork.registered())
+    pool.close(0)
+    del pool
+
+    assert len(fork.registered()) == before - 1

@@ -39,3 +39,14 @@ def test_release_does_not_switch(flushed: Valkey) -> None:
 
     assert found["a command"] > 0
     assert {way: count for way, count in found["returns"].items() if count} == {}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_gevent_waits_for_replies(flushed: Valkey, protocol: int) -> None:
+    """While one greenlet waits for a reply others run, and ``socket_timeout`` ends its wait."""
+    found = report_of("gevent_reply", flushed.port, protocol)
+
+    assert found["pushed"] == "x"
+    assert found["turns"] > 1
+    assert 0.3 <= found["gave up after"] < 0.3 + 1.0
+    assert found["others"] > 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -346,3 +347,136 @@ def test_inject_every_point_of_a_failed_dial(
             with pool.connection() as connection:
                 assert ask(connection, "PING") == b"PONG", point
             assert (pool.stats().idle, pool.stats().away_seconds) == (1, 0.0), point
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_inject_every_point_of_a_disconnect(make_pool: MakePool, kind: Kind) -> None:
+    """Wherever hanging up is interrupted: what is left of the connection is lent to nobody."""
+    pool = make_pool(max_connections=1, timeout=2.0, db=DATABASE)
+    with pool.connection() as connection:
+        points = count_points(connection.disconnect, kind)
+
+    for point in every(points, at_most=None):
+        with pool.connection() as connection:
+            assert ask(connection, "PING") == b"PONG"
+            assert strike(connection.disconnect, kind, point).struck
+
+        with pool.connection() as connection:  # no client, which would send it again
+            assert ask(connection, "ECHO", "mine") == b"mine", point
+            assert_is_fresh(connection, db=DATABASE)
+
+
+def pin_and_go_on(client: Redis) -> Any:
+    """Who catches the interruption of a command goes on with another, on the same connection."""
+    with client.pinned() as pinned:
+        with contextlib.suppress(Injected):
+            pinned.get("key1")
+        return pinned.get("key2")
+
+
+def pin_pipelines_and_go_on(client: Redis) -> Any:
+    """The same after a pipeline and a transaction."""
+    with client.pinned() as pinned:
+        with contextlib.suppress(Injected):
+            pinned.pipeline(transaction=False).get("key1").get("key3").execute()
+            pinned.pipeline().get("key1").execute()
+        return pinned.get("key2")
+
+
+def pin_blocking_and_go_on(client: Redis) -> Any:
+    """The same after a command that blocks."""
+    with client.pinned() as pinned:
+        with contextlib.suppress(Injected):
+            pinned.wait(0, 1)  # no replica is waited for
+        return pinned.get("key2")
+
+
+def watch_and_go_on(client: Redis) -> Any:
+    """The same in a pipeline that watches."""
+    with client.pipeline() as pipe:
+        pipe.watch("key9")
+        with contextlib.suppress(Injected):
+            pipe.get("key1")
+        return pipe.get("key2")
+
+
+def keep_one_and_go_on(client: Redis) -> Any:
+    """The same in a client that has one connection for its life."""
+    single = Redis(connection_pool=client.connection_pool, single_connection_client=True)
+    try:
+        with contextlib.suppress(Injected):
+            single.get("key1")
+        return single.get("key2")
+    finally:
+        single.close()
+
+
+GOING_ON = (
+    pin_and_go_on,
+    pin_pipelines_and_go_on,
+    pin_blocking_and_go_on,
+    watch_and_go_on,
+    keep_one_and_go_on,
+)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("run", GOING_ON)
+def test_inject_every_point_and_go_on(
+    make_pool: MakePool, outside: redis.Redis, run: Callable[[Redis], Any], parser: str, kind: Kind
+) -> None:
+    """On a connection that is held, no command gets the reply of one that was interrupted.
+
+    It gets its own, or an error that says that the connection was lost.
+    """
+    pool = make_pool(max_connections=1, db=DATABASE, protocol=2, parser_class=PARSERS[parser][0])
+    client = Redis(connection_pool=pool)
+    outside.mset({f"key{number}": f"value{number}" for number in range(KEYS)})
+
+    def work() -> Any:
+        try:
+            return run(client)
+        except (redis.ConnectionError, redis.WatchError):
+            return "lost"
+
+    points = [count_points(work, kind) for _ in range(3)][-1]
+    for point in every(points, at_most=SAMPLE and 30 * SAMPLE):
+        outcome = strike(work, kind, point)
+        assert not outcome.error, (point, outcome.error)
+        assert outcome.interrupted or outcome.value in (b"value2", "lost"), (point, outcome)
+        if kind == "opcode" and pool.stats().in_use:
+            gc.collect()  # as in `test_inject_every_point`
+        assert client.get("key4") == b"value4", point
+    gc.collect()  # what was interrupted as it dialled is dropped here, where nobody is warned of it
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["line", "opcode"])
+def test_inject_every_point_of_a_watch(
+    make_pool: MakePool, outside: redis.Redis, kind: Kind
+) -> None:
+    """A transaction never runs without its watch, though its connection was closed meanwhile."""
+    client = Redis(connection_pool=make_pool(max_connections=1, db=DATABASE))
+    written = []
+
+    def work() -> None:
+        with client.pipeline() as pipe:
+            pipe.watch("key1")
+            with contextlib.suppress(Injected):
+                pipe.get("key1")
+            sys.settrace(None)
+            outside.set("key1", "changed")
+            pipe.multi()
+            pipe.set("key1", "lost")
+            with contextlib.suppress(redis.WatchError):
+                written.append(pipe.execute())
+
+    points = [count_points(work, kind) for _ in range(3)][-1]
+    for point in every(points, at_most=SAMPLE and 40 * SAMPLE):
+        outcome = strike(work, kind, point)
+        assert not outcome.error, (point, outcome.error)
+        assert not written, point
+    gc.collect()

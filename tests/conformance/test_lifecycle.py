@@ -209,7 +209,7 @@ def left_behind() -> tuple[int, ...]:
     return (
         threading.active_count(),
         sum(1 for _ in Path("/dev/fd").iterdir()),
-        len(fork._forkables),
+        len(fork._references),
         atexit._ncallbacks(),
         len(weakref.finalize._registry),  # type: ignore[attr-defined]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .clock import Clock
 from .forks import in_child
-from .patience import eventually, run_threads
+from .patience import eventually, in_time, run_threads
 from .scripted import BLACK_HOLE, DROP, HANG, RESET, ScriptedServer
 from .valkey import Valkey
 
@@ -18,5 +18,6 @@ __all__ = [
     "Valkey",
     "eventually",
     "in_child",
+    "in_time",
     "run_threads",
 ]
