@@ -64,6 +64,8 @@ class PooledConnection(Conversation):
     slot: Slot | None = None
     name_is_ours = False
     """Whether nobody asked for `client_name`, so that a server may refuse it."""
+    tracks = False
+    """Whether the server shall say which replies have changed; so it is with a cache."""
     socket_timeout = Limit()
     socket_connect_timeout = Limit()
 

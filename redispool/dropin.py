@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.event import EventDispatcher
 from redis.retry import Retry
 
-from . import credentials
+from . import caching, credentials
 from .capacity import Capacity
 from .connection import PooledConnection
 from .dialect import translated
@@ -31,7 +31,6 @@ class RedisPyPool(base.ConnectionPool):
     It shares the type and the names with redis-py's pool, and none of its state.
     """
 
-    cache = None
     capacity: Capacity
 
     def __init__(
@@ -47,6 +46,8 @@ class RedisPyPool(base.ConnectionPool):
         """The option ``retry``; empty where a ``Retry`` of redis-py's decides."""
         self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
         self._connection_kwargs = connection_kwargs(options, base_path)
+        self._shared_cache = caching.shared_cache(options)
+        self.cache = None if self._shared_cache is None else self._shared_cache.cache
         self._event_dispatcher = EventDispatcher()
         self._pool_id = alias  # redis-py's metrics call the pool <host>:<port>_<alias>
         credentials.follow(self._connection_kwargs.get("credential_provider"), self)
@@ -76,7 +77,11 @@ class RedisPyPool(base.ConnectionPool):
         """A connection object, not yet open and in no place of the pool."""
         # Not once for all: after a fork it is another process.
         kwargs = {"client_name": client_name(self.alias), **self._connection_kwargs}
-        made: PooledConnection = self.connection_class(**kwargs)
+        if self._shared_cache is None:
+            made: PooledConnection = self.connection_class(**kwargs)
+        else:
+            made = caching.caching(self.connection_class)(**kwargs)
+            made.shared = self._shared_cache  # type: ignore[attr-defined]
         made.name_is_ours = self.options.client_name is None
         return made
 

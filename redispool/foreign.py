@@ -47,9 +47,7 @@ PASSED_ON: Mapping[str, Kind] = types.MappingProxyType(
 
 REFUSED: Mapping[str, str] = types.MappingProxyType(
     {
-        "cache": "client-side caching is not available yet",
-        "cache_config": "client-side caching is not available yet",
-        "cache_factory": "client-side caching is not available yet",
+        "cache_factory": "use CACHE, or CACHE_CONFIG with its cache_class",
         "connection": "options stand beside URL, not in a dict of their own",
         "connection_pool": "a pool cannot be built from another pool",
         "event_dispatcher": "the pool renews its connections itself; see CREDENTIAL_PROVIDER",

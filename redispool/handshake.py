@@ -91,6 +91,8 @@ def _steps(connection: PooledConnection, credentials: Sequence[Any]) -> list[Ste
         steps.append(Step(("CLIENT", "SETINFO", key, value), _noted))
     if connection.db:
         steps.append(Step(("SELECT", connection.db), _ok(ConnectionError, "Invalid Database")))
+    if connection.tracks:
+        steps.append(Step(("CLIENT", "TRACKING", "ON"), _tracking))
     return steps
 
 
@@ -115,6 +117,15 @@ def _ok(error: type[Exception], complaint: str) -> Callable[[Any], None]:
             raise error(complaint)
 
     return check
+
+
+def _tracking(reply: Any) -> None:
+    if isinstance(reply, ResponseError):
+        raise ConnectionError(
+            f"the server does not say which replies change ({reply}); "
+            "leave out CACHE and CACHE_CONFIG"
+        ) from reply
+    _ok(ConnectionError, "the server does not answer as Redis does")(reply)
 
 
 def _greeted(connection: PooledConnection, reply: Any) -> None:

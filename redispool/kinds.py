@@ -196,6 +196,21 @@ class Provider(Text):
         return "must be an object with get_credentials(), a callable, or the dotted path of one"
 
 
+class Made:
+    """An object of a class, or None."""
+
+    def __init__(self, of: type[Any]) -> None:
+        self.of = of
+
+    def complaint(self, value: Any) -> str:
+        if value is None or isinstance(value, self.of):
+            return ""
+        return f"must be a {self.of.__module__}.{self.of.__name__}"
+
+    def parse(self, text: str) -> Any:
+        raise ValueError("cannot be given in a URL; put it beside the URL")
+
+
 class Anything:
     """A value that only redis-py can judge."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import redis
+from redis.cache import CacheConfigurationInterface, CacheInterface
 
 from . import kinds, urls
 from .errors import InvalidOption
@@ -69,6 +70,8 @@ class PoolOptions:
     retries: int = option(3, kinds.Whole(minimum=0))
     protocol: int = option(2, kinds.Choice(2, 3))
     decode_responses: bool = option(False, kinds.Flag())
+    cache: CacheInterface | None = option(None, kinds.Made(CacheInterface))
+    cache_config: Any = option(None, kinds.Made(CacheConfigurationInterface))
     leak_threshold: float | None = option(60.0, kinds.Seconds(optional=True, positive=True))
     max_pubsub: int = option(100, kinds.Whole(minimum=1))
     client_name: str | None = option(None, kinds.ClientName())
@@ -159,11 +162,19 @@ class PoolOptions:
                 "min_idle",
                 f"is {self.min_idle}, more than MAX_CONNECTIONS ({self.max_connections})",
             )
+        self._refuse_useless_cache()
         if self.multiplex:
             raise InvalidOption(
                 "multiplex", "is for the asyncio client, which is not available yet"
             )
         self._refuse_what_the_transport_drops()
+
+    def _refuse_useless_cache(self) -> None:
+        given = [name for name in ("cache", "cache_config") if getattr(self, name) is not None]
+        if given and self.protocol != 3:
+            raise InvalidOption(given[0], "needs RESP3, which tells what changes; set PROTOCOL = 3")
+        if len(given) == 2:
+            raise InvalidOption("cache_config", "stands beside CACHE, which has its own; keep one")
 
     def _refuse_what_the_transport_drops(self) -> None:
         words, _ = TRANSPORTS[self.transport]

@@ -300,7 +300,11 @@ class ConnectionPool(RedisPyPool):
     def _for_subscriptions(self) -> ConnectionPool:
         # A subscription is meant to be held for long: that is no leak.
         options = self.options.replace(
-            max_connections=self.options.max_pubsub, min_idle=0, leak_threshold=None
+            max_connections=self.options.max_pubsub,
+            min_idle=0,
+            leak_threshold=None,
+            cache=None,
+            cache_config=None,
         )
         pool = ConnectionPool(options, alias=self.alias, connection_class=self.connection_class)
         pool.size_option = "MAX_PUBSUB"
@@ -323,6 +327,8 @@ class ConnectionPool(RedisPyPool):
         # First, for what is interrupted here is called again, and finds the parent's until then.
         for connection in parents.connections():
             connection.leave_to_parent()
+        if self._shared_cache is not None:
+            self._shared_cache.begin_again()
         self._begin(parents.size)
         if closed:
             self.capacity.shut.set()

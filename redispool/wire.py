@@ -65,8 +65,8 @@ class Wire:
         "_push",
         "_receive",
         "_sock",
-        "_take_push",
         "send",
+        "take_push",
     )
 
     def __init__(self, sock: Any, parser: Any, seconds: float | None) -> None:
@@ -75,7 +75,7 @@ class Wire:
         self._buffer = parser._buffer
         self._gets, self._feed, self._has_data = reader.gets, reader.feed, reader.has_data
         self._receive = sock.recv_into
-        self._push, self._take_push = hiredis.PushNotification, parser.handle_push_response
+        self._push, self.take_push = hiredis.PushNotification, parser.handle_push_response
         self._plain = KERNEL_KEEPS_TIME and is_plain(sock)
         self.send = sock.sendall
         if self._plain:
@@ -115,7 +115,7 @@ class Wire:
                 reply = gets(decode)
             if type(reply) is not self._push:
                 return reply
-            self._take_push(reply)
+            self.take_push(reply)
 
     def read_many(self, count: int) -> list[Any]:
         """The next `count` replies; errors as of `read`."""
@@ -127,10 +127,21 @@ class Wire:
                 self._wait()
                 reply = self.read()
             elif type(reply) is push:
-                self._take_push(reply)
+                self.take_push(reply)
                 reply = self.read()
             replies.append(reply)
         return replies
+
+    def hear(self) -> bool:
+        """Take one push that has begun to come; False where it is something else."""
+        reply = self._gets()
+        while reply is NOT_ENOUGH_DATA:
+            self._wait()
+            reply = self._gets()
+        if type(reply) is not self._push:
+            return False
+        self.take_push(reply)
+        return True
 
     def _wait(self) -> None:
         """Wait for bytes, and hand them to the reader."""

@@ -21,7 +21,7 @@ TRANSLATIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"protocol": "3", "port": "7000", "db": "2"}, {"protocol": 3, "port": 7000, "db": 2}),
     ({"unix_socket_path": "/run/redis.sock"}, {"path": "/run/redis.sock"}),
     ({"max_connections": None, "protocol": None, "ssl_keyfile": None, "host": None}, {}),
-    ({"cache": None, "cache_config": None, "event_dispatcher": None}, {}),
+    ({"cache_factory": None, "event_dispatcher": None}, {}),
     ({"maint_notifications_config": None, "unix_socket_path": None, "lib_name": None}, {}),
     ({"retry_on_timeout": True}, {}),
     ({"retry_on_timeout": False, "retry_on_error": None}, {}),

@@ -37,6 +37,8 @@ DEFAULTS = {
     "retries": 3,
     "protocol": 2,
     "decode_responses": False,
+    "cache": None,
+    "cache_config": None,
     "leak_threshold": 60.0,
     "max_pubsub": 100,
     "client_name": None,
