@@ -214,7 +214,7 @@ class CachingConnection(PooledConnection):
 
     # Commands
 
-    def ask(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    def ask(self, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         key = self._key_of(args, options)
         if key is None:
             return super().ask(args, options)

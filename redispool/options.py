@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from redis.cache import CacheConfigurationInterface, CacheInterface
+from redis.retry import Retry
 
 from . import kinds, urls
 from .errors import InvalidOption
@@ -66,7 +67,7 @@ class PoolOptions:
     health_check_interval: float = option(30.0, kinds.Seconds())
     socket_timeout: float | None = option(5.0, kinds.Seconds(optional=True, positive=True))
     socket_connect_timeout: float | None = option(2.0, kinds.Seconds(optional=True, positive=True))
-    retry: str = option("safe", kinds.HowToRetry())
+    retry: str | Retry = option("safe", kinds.HowToRetry())
     retries: int = option(3, kinds.Whole(minimum=0))
     protocol: int = option(2, kinds.Choice(2, 3))
     decode_responses: bool = option(False, kinds.Flag())

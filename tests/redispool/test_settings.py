@@ -94,6 +94,8 @@ RANGES: dict[str, tuple[list[Any], list[Any], str]] = {
     "retries": COUNT,
     "protocol": ([2, 3], [1, 4, "2", 2.0, None], "must be 2 or 3"),
     "decode_responses": FLAG,
+    "cache": ([None], ["redis", 5], "must be a redis.cache.CacheInterface"),
+    "cache_config": ([None], ["redis", 5], "must be a redis.cache.CacheConfigurationInterface"),
     "leak_threshold": LIMIT,
     "max_pubsub": BOUND,
     "client_name": (["web", None], ["a b", "wéb", 5, ""], "must be a text "),
