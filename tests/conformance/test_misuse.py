@@ -233,7 +233,7 @@ def test_use_after_release_at_every_line(make_pool: MakePool) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_use_after_the_scope_at_every_line(make_pool: MakePool) -> None:
     """Nor where another thread ends the scope in the midst of a watching pipeline's command."""
-    pool = make_pool(max_connections=1)
+    pool = make_pool(max_connections=1, timeout=0.05)
     client = Redis(connection_pool=pool)
     client.set("a", "of the pipeline")
     line, refused, came_to_that = 0, 0, [True]
