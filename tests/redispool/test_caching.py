@@ -434,8 +434,9 @@ def test_an_interruption_leaves_nothing_wrong(
     def work() -> Any:
         return client.get("name")
 
-    prepare(0)
-    points = count_points(work, kind)
+    for _ in range(3):  # Python 3.13 shows the opcodes of a function only from its second run on
+        prepare(0)
+        points = count_points(work, kind)
     assert points > 20
     for point in every(points, at_most=None if kind == "line" else 60):
         prepare(10 * point)
