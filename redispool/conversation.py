@@ -227,8 +227,11 @@ class Conversation(base.AbstractConnection):
             failure = ConnectionError(f"Error {number} while writing to socket. {text}.")
         if isinstance(failure, ConnectionError | TimeoutError):
             failure.unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
-        if failure is not error:
-            raise failure
+        try:
+            if failure is not error:
+                raise failure
+        finally:
+            del failure, error  # which would hold this frame, and the frame the connection
 
     # Replies
 

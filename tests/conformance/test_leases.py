@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import socket
 import sys
 import threading
 import tracemalloc
@@ -17,11 +18,11 @@ import pytest
 import redis
 
 import redispool
-from redispool import ConnectionPool, NotOwned, PoolTimeout, slots
+from redispool import ConnectionPool, NotOwned, PoolTimeout, ledger, slots
 from redispool.connection import PooledConnection
 from redispool.testing import FaultProxy
 from tests.conftest import MakePool
-from tests.support import Clock, Valkey, eventually, run_threads
+from tests.support import DROP, HANG, Clock, ScriptedServer, Valkey, eventually, run_threads
 from tests.support.callers import ask, in_background
 from tests.support.moments import at_line
 from tests.support.scale import scale
@@ -53,6 +54,33 @@ def test_forgotten_lease(
     pool.release(eventually(lambda: waiting)[0])
     assert pool.stats().reclaimed_total == 1
     assert len(server.clients(pool.alias)) == 1
+
+
+@pytest.mark.usefixtures("no_gc")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("in_one_step", [True, False])
+@pytest.mark.parametrize(
+    "answer", [DROP, HANG, b"-ERR no\r\n", b"-LOADING soon\r\n", b"?!?\r\n", None]
+)
+def test_forgotten_after_an_error(
+    make_pool: MakePool, scripted: ScriptedServer, answer: Any, in_one_step: bool
+) -> None:
+    """The error of a command keeps no connection: one that is dropped then is back at once."""
+    scripted.always("GET", answer)
+    pool = make_pool(url=scripted.url, max_connections=1, socket_timeout=0.1)
+    connection = pool.acquire()
+    ledger.PLAIN.add("GET")
+    if answer is None:
+        connection._sock.shutdown(socket.SHUT_WR)
+
+    with contextlib.suppress(redis.RedisError):
+        if in_one_step:
+            connection.ask(("GET", "a"), {})
+        else:
+            ask(connection, "GET", "a")
+    del connection
+
+    assert pool.stats().permits == 1
 
 
 def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
