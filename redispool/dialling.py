@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def dial(
             return outcome
         # Not inside an except block: an interruption there would keep the frames of the old error.
         now = monotonic()
+        forget_frames(outcome)
         if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
             _note_failure(pool, outcome, now)
         pool.capacity.abandon(slot)  # only now, while the gate is shut
@@ -57,7 +59,21 @@ def dial(
     if isinstance(outcome, AuthenticationError):
         wording.name_the_setting(pool, outcome)
     outcome.dialling = True  # type: ignore[attr-defined]  # read by the client's retry
-    raise outcome
+    try:
+        raise outcome
+    finally:
+        del outcome  # which would hold this frame, and the frame the error
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Empty the frames in which `error` came to be, and those behind it.
+
+    redis-py's hold the error that holds them, and with them the frames of all callers, until a
+    collection: whatever one of these takes from the pool later, and drops, would not come back.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def may_pass(error: Exception) -> bool:
@@ -69,7 +85,8 @@ def may_pass(error: Exception) -> bool:
 def was_fair(error: Exception, started: float, connect_by: float, now: float) -> bool:
     """Whether the server had the time to answer, or a caller in a hurry cut it off."""
     cut_off = isinstance(error, TimeoutError) and now >= connect_by
-    return not cut_off or now - started >= policy.FAIR_TRY
+    # Not until now: on a busy machine a caller of a millisecond may get his turn much later.
+    return not cut_off or connect_by - started >= policy.FAIR_TRY
 
 
 def _worth_waiting(pool: ConnectionPool, now: float, wait_until: float) -> bool:

@@ -10,7 +10,8 @@ import sys
 import threading
 import tracemalloc
 import warnings
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import redis
 import redispool
 from redispool import ConnectionPool, NotOwned, PoolTimeout, ledger, slots
 from redispool.connection import PooledConnection
+from redispool.leases import Lease
 from redispool.testing import FaultProxy
 from tests.conftest import MakePool
 from tests.support import DROP, HANG, Clock, ScriptedServer, Valkey, eventually, run_threads
@@ -81,6 +83,25 @@ def test_forgotten_after_an_error(
     del connection
 
     assert pool.stats().permits == 1
+
+
+@pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("fault", [FaultProxy.refuse, FaultProxy.reset_new, FaultProxy.black_hole])
+def test_forgotten_after_a_failed_dial(
+    make_pool: MakePool, flushed: Valkey, fault: Callable[[FaultProxy], None]
+) -> None:
+    """Nor does the error of a dial keep the frames of its caller, who goes on with them."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, max_connections=1, retries=0, socket_timeout=0.1)
+        fault(proxy)
+
+        def go_on() -> weakref.ref[Lease]:
+            with contextlib.suppress(redis.RedisError):
+                pool.acquire(0.1)
+            mine = Lease(0.0)  # anything that the frame holds
+            return weakref.ref(mine)
+
+        assert go_on()() is None
 
 
 def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
