@@ -134,6 +134,7 @@ class Pipeline(base.Pipeline):
         batch = [("MULTI",), *(args for args, _ in commands), ("EXEC",)]
         begun, *queued, found = connection.ask_all(batch)
         refused = [(index, each) for index, each in enumerate(queued) if is_error(each)]
+        error: Any = None
         for index, error in refused:
             self.annotate_exception(error, index + 1, commands[index][0])
         if is_error(begun):
@@ -141,7 +142,13 @@ class Pipeline(base.Pipeline):
         if is_error(found):
             if not isinstance(found, ExecAbortError):
                 connection.ledger.stain()  # it may not have ended
-            raise refused[0][1] if refused and isinstance(found, ExecAbortError) else found
+            told = refused[0][1] if refused and isinstance(found, ExecAbortError) else found
+            try:
+                raise told
+            finally:
+                # They would hold this frame, and the frame the connection.
+                del begun, queued, refused, found, told
+                error = None
         if found is None:
             raise WatchError("Watched variable changed.")
         for index, error in refused:

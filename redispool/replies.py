@@ -21,14 +21,8 @@ def callback_for(callbacks: Any, name: Any) -> Callable[..., Any] | None:
     return found if found is not None or name.isupper() else callbacks.get(name)
 
 
-def converted(reply: Any, callbacks: Any, name: Any, options: dict[str, Any]) -> Any:
-    """What the function for `name` among the `callbacks` makes of a reply."""
-    callback = callback_for(callbacks, name)
-    return reply if callback is None else callback(reply, **without_reading(options))
-
-
 def all_converted(replies: list[Any], callbacks: Any, commands: Sequence[Command]) -> list[Any]:
-    """The same for the replies to several commands; errors among them stay as they are."""
+    """What redis-py makes of the replies to `commands`; errors among them stay as they are."""
     names = {args[0] for args, _ in commands}
     found = {name: callback_for(callbacks, name) for name in names}
     if not any(found.values()):
