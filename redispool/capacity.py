@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from .flag import Flag
 from .gate import Gate
-from .slots import LOOK_AGAIN, Place, Slot, SlotQueue, Tally
+from .queueing import LOOK_AGAIN, SlotQueue
+from .slots import Place, Slot, Tally
 
 if TYPE_CHECKING:
     from .connection import PooledConnection

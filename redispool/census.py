@@ -10,7 +10,7 @@ from .slots import Tally
 from .stats import PoolStats
 
 if TYPE_CHECKING:
-    from .pool import ConnectionPool
+    from .lifecycle import Lifecycle
 
 CLOSE_REASONS = (
     "dead_at_checkout",
@@ -26,7 +26,7 @@ CLOSE_REASONS = (
 )
 
 
-def take_stats(pool: ConnectionPool) -> PoolStats:
+def take_stats(pool: Lifecycle) -> PoolStats:
     """What `pool` does now and did so far."""
     now = monotonic()
     leases.report_leaks(pool, now)

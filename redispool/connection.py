@@ -15,10 +15,11 @@ from redis.exceptions import ConnectionError
 from redis.utils import str_if_bytes
 
 from .capacity import count
-from .conversation import FOREVER, Conversation
+from .conversation import Conversation
 from .errors import ForkedLease, NotOwned, PoolClosed
 from .handshake import shake_hands
 from .leases import Lease
+from .timed_line import FOREVER
 from .wire import quiet
 
 if TYPE_CHECKING:

@@ -1,7 +1,4 @@
-"""The conversation with a server: commands out, replies in, and each of them in the books.
-
-Where hiredis reads the replies, the wire does the work; where it does not, redis-py's code.
-"""
+"""The conversation with a server: commands out, replies in, and each of them in the books."""
 
 from __future__ import annotations
 
@@ -9,104 +6,40 @@ import functools
 import inspect
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from time import monotonic
 from typing import Any, NoReturn
 
 from redis import connection as base
-from redis._parsers import _HiredisParser
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
-from . import commands, packing
+from . import packing
+from .frames import forget_frames
 from .leases import Lease
 from .ledger import PLAIN, Ledger
 from .packing import Packed, pack_one
+from .timed_line import TimedLine
 from .wire import Wire
-
-FOREVER = float("inf")
-
-AGES = 1e9
-"""Seconds that no socket takes for a limit any more."""
 
 VALUES = frozenset({bytes, str, int, type(None), float, bool})
 """Kinds of replies that are neither an error nor a push, and hold none."""
 
 
-class Conversation(base.AbstractConnection):
+class Conversation(TimedLine):
     """What a connection says and hears: mixed into redis-py's classes.
 
     It is led by whoever holds the connection, and refused to others.
     """
 
-    _sock: Any
-    _wire: Wire | None = None
-    """What carries commands and replies; None where redis-py's own code has to."""
-    _express: Wire | None = None
-    """The same where nobody wants to pack the commands in another way."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.ledger = Ledger()
         # Claimed by list.pop(): of two that give back at the same time, one finds it empty.
         self.lease: list[Lease] = []
-        self._deadline: float | None = None
-        self._stretched = False
         super().__init__(*args, **kwargs)
         self._fast_packer = packing.is_fast(self._command_packer)
 
     def _refuse(self) -> NoReturn:
         """Raise what tells somebody who does not hold the connection."""
         raise NotImplementedError
-
-    # Time
-
-    def finish_by(self, deadline: float | None) -> None:
-        """Wait for no reply beyond `deadline` (of the monotonic clock); None lifts that."""
-        self._deadline = deadline
-        if deadline is None:
-            self._limit(self.socket_timeout)
-
-    def _limit(self, seconds: float | None) -> None:
-        """Let no send and no receive take longer than `seconds`."""
-        if self._wire is not None:
-            self._wire.limit(seconds)
-        elif self._sock is not None:
-            self._sock.settimeout(seconds)
-
-    def _within_deadline(self, limit: float | None) -> float | None:
-        if self._deadline is None or self._deadline == FOREVER:
-            return limit
-        left = self._deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("Timeout: the time that the caller had is over")
-        return left if limit is None else min(limit, left)
-
-    def _wait_as_long_as_the_server(self, batch: Sequence[Sequence[Any]]) -> None:
-        """Let a blocking command (``BLPOP key 10``) outlast ``socket_timeout``."""
-        waits = [seconds for args in batch if (seconds := commands.blocks_for(args)) is not None]
-        if waits and self.socket_timeout is not None:
-            self._stretched = True
-            longest = sum(max(seconds, 0.0) for seconds in waits) + self.socket_timeout
-            # What the server refuses, such as -1 or infinity, it refuses at once.
-            self._limit(longest if 0 not in waits and longest < AGES else None)
-
-    # The wire
-
-    def _wire_up(self) -> None:
-        """Let the wire do the work, where hiredis reads the replies.
-
-        Not for one that looks after its own health, as a subscription's does: redis-py sees to it.
-        """
-        parser = self._parser
-        if type(parser) is _HiredisParser and not self.health_check_interval:
-            limit = self._within_deadline(self.socket_timeout)
-            self._wire = Wire(self._sock, parser, limit)
-            self._express = self._wire if self._fast_packer else None
-
-    def _unwire(self) -> None:
-        """Let redis-py's code do the work from now on: it has its own way with time-outs."""
-        if self._wire is not None:
-            self._wire = self._express = None
-            self._sock.settimeout(self.socket_timeout)
 
     # Commands
 
@@ -124,13 +57,7 @@ class Conversation(base.AbstractConnection):
         if express is None or args[0] not in PLAIN or not self.lease:
             self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
             return
-        packed = pack_one(args)
-        self.ledger.owed += 1
-        try:
-            express.send(packed)
-        except BaseException as error:
-            self._sending_failed(error, unsent=True)
-            raise
+        self._send_plain(express, args)
 
     def ask(self, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         """Send a plain command and read its reply: the two in one step.
@@ -143,13 +70,7 @@ class Conversation(base.AbstractConnection):
         if wire is None or self._deadline is not None or not self.lease:
             self.send_command(*args, **options)
             return self.read_response(NEVER_DECODE in options)
-        packed = pack_one(args)
-        self.ledger.owed += 1
-        try:
-            wire.send(packed)
-        except BaseException as error:
-            self._sending_failed(error, unsent=True)
-            raise
+        self._send_plain(wire, args)
         try:
             reply = wire.read(NEVER_DECODE not in options)
         except BaseException as error:
@@ -161,6 +82,14 @@ class Conversation(base.AbstractConnection):
         box = [reply]
         del reply  # as in read_response
         return self._value_in(box, disconnect=True)
+
+    def _send_plain(self, wire: Wire, args: tuple[Any, ...]) -> None:
+        packed = pack_one(args)
+        self.ledger.owed += 1
+        try:
+            wire.send(packed)
+        except BaseException as error:
+            self._sending_failed(error, unsent=True)
 
     def ask_all(self, batch: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The same for several, or for a transaction; errors among the replies are values.
@@ -179,7 +108,6 @@ class Conversation(base.AbstractConnection):
                 wire.send(chunk)
         except BaseException as error:
             self._sending_failed(error, unsent=packing.is_atomic(batch))
-            raise
         return self.read_responses(len(batch))
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
@@ -194,7 +122,6 @@ class Conversation(base.AbstractConnection):
         except BaseException as error:
             # Of several commands the first may have run.
             self._sending_failed(error, unsent=isinstance(command, Packed) and command.atomic)
-            raise
 
     def _send(self, command: Any, check_health: bool) -> None:
         if self._wire is None:
@@ -208,6 +135,7 @@ class Conversation(base.AbstractConnection):
             self.connect_check_health(check_health=False)
         except (ConnectionError, TimeoutError) as error:
             error.unsent = True  # type: ignore[union-attr]
+            forget_frames(error)
             raise
 
     def _book(self, command: Any) -> None:
@@ -216,22 +144,14 @@ class Conversation(base.AbstractConnection):
         elif not self.ledger.sent(command.batch):
             self._wait_as_long_as_the_server(command.batch)
 
-    def _sending_failed(self, error: BaseException, *, unsent: bool) -> None:
-        """Close the line; raise redis-py's error for one of the system's."""
+    def _sending_failed(self, error: BaseException, *, unsent: bool) -> NoReturn:
+        """Close the line, and raise the error: redis-py's for one of the system's."""
         self.disconnect()
-        failure: Any = error
-        if isinstance(error, BlockingIOError | socket.timeout):
-            failure = TimeoutError("Timeout writing to socket")
-        elif isinstance(error, OSError):
-            number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
-            failure = ConnectionError(f"Error {number} while writing to socket. {text}.")
-        if isinstance(failure, ConnectionError | TimeoutError):
-            failure.unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
-        try:
-            if failure is not error:
-                raise failure
-        finally:
-            del failure, error  # which would hold this frame, and the frame the connection
+        box = [failure_of_send(error)]
+        del error
+        if isinstance(box[0], ConnectionError | TimeoutError):
+            box[0].unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
+        raise box.pop()  # as in _value_in
 
     # Replies
 
@@ -286,27 +206,17 @@ class Conversation(base.AbstractConnection):
         except ResponseError as error:
             return error
 
-    def _replied(self, count: int) -> None:
-        self.ledger.owed -= count
-        if self._stretched and self.ledger.owed <= 0 and self._sock is not None:
-            self._stretched = False
-            self._limit(self.socket_timeout)
-
     def _value_in(self, box: list[Any], disconnect: bool) -> Any:
         """The reply in `box`, which is raised where it is an error."""
-        reply = box.pop()
-        if is_refusal(reply):
+        if is_refusal(box[0]):
             if disconnect:
                 self.disconnect()
-            reply = reply[0] if isinstance(reply, list) else reply
-        if not isinstance(reply, Exception):
-            return reply
-        if isinstance(reply, ReadOnlyError):
+            box[:] = box[0][:1] if isinstance(box[0], list) else box
+        if isinstance(box[0], ReadOnlyError):
             self.ledger.refused_write()
-        try:
-            raise reply
-        finally:
-            del reply
+        if isinstance(box[0], Exception):
+            raise box.pop()  # no name for it here: it would hold this frame, and the frame it
+        return box.pop()
 
     def _reading_failed(self, error: BaseException, disconnect: bool) -> None:
         """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
@@ -338,11 +248,15 @@ class Conversation(base.AbstractConnection):
         self._replied(1)
         return response
 
-    def _wait_for_messages(self) -> None:
-        """Let a subscription be silent for longer than ``socket_timeout``."""
-        if self._sock is not None:
-            self._stretched = True
-            self._limit(None)
+
+def failure_of_send(error: BaseException) -> BaseException:
+    """redis-py's error for one of the system's."""
+    if isinstance(error, BlockingIOError | socket.timeout):
+        return TimeoutError("Timeout writing to socket")
+    if isinstance(error, OSError):
+        number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
+        return ConnectionError(f"Error {number} while writing to socket. {text}.")
+    return error
 
 
 def is_refusal(reply: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 from . import logs, policy, wording
 from .capacity import count
 from .connection import PooledConnection
+from .frames import forget_frames
 from .retries import FINAL
 
 if TYPE_CHECKING:
@@ -59,21 +59,9 @@ def dial(
     if isinstance(outcome, AuthenticationError):
         wording.name_the_setting(pool, outcome)
     outcome.dialling = True  # type: ignore[attr-defined]  # read by the client's retry
-    try:
-        raise outcome
-    finally:
-        del outcome  # which would hold this frame, and the frame the error
-
-
-def forget_frames(error: BaseException | None) -> None:
-    """Empty the frames in which `error` came to be, and those behind it.
-
-    redis-py's hold the error that holds them, and with them the frames of all callers, until a
-    collection: whatever one of these takes from the pool later, and drops, would not come back.
-    """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__
+    box = [outcome]
+    del outcome
+    raise box.pop()  # no name for it here: it would hold this frame, and the frame the error
 
 
 def may_pass(error: Exception) -> bool:

@@ -20,6 +20,7 @@ from .capacity import Capacity
 from .connection import PooledConnection
 from .dialect import translated
 from .options import PASSED_ON, PoolOptions, kind_of
+from .shared_cache import shared_cache
 from .transports import BY_TRANSPORT, driver, pooled
 
 EMBEDDED_DIRECTORY = ".redispool"
@@ -46,7 +47,7 @@ class RedisPyPool(base.ConnectionPool):
         """The option ``retry``; empty where a ``Retry`` of redis-py's decides."""
         self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
         self._connection_kwargs = connection_kwargs(options, base_path)
-        self._shared_cache = caching.shared_cache(options)
+        self._shared_cache = shared_cache(options)
         self.cache = None if self._shared_cache is None else self._shared_cache.cache
         self._event_dispatcher = EventDispatcher()
         self._pool_id = alias  # redis-py's metrics call the pool <host>:<port>_<alias>

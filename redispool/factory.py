@@ -12,8 +12,9 @@ from typing import Self
 from . import fork
 from .client import Redis
 from .errors import InvalidOption, PoolClosed
+from .lifecycle import CLOSE_WITHIN
 from .options import PoolOptions
-from .pool import CLOSE_WITHIN, ConnectionPool
+from .pool import ConnectionPool
 from .settings import DEFAULT, Settings, read_settings
 from .stats import PoolStats
 

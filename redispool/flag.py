@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from .slots import Bell
+from .queueing import Bell
 
 
 class Flag(threading.Event):

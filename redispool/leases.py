@@ -16,7 +16,7 @@ from . import logs
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
-    from .pool import ConnectionPool
+    from .lifecycle import Lifecycle
 
 NOT_THE_APPLICATION = (
     # Whole folders: without the separator, redis_om would be taken for redis.
@@ -57,13 +57,13 @@ def note_place(connection: PooledConnection) -> None:
         connection.lease[0].place = caller()
 
 
-def current(pool: ConnectionPool) -> list[Lease]:
+def current(pool: Lifecycle) -> list[Lease]:
     """The leases of now, the oldest first."""
     found = [lease for held in pool.capacity.connections() for lease in list(held.lease)]
     return sorted(found, key=lambda lease: lease.since)
 
 
-def suspects(pool: ConnectionPool, now: float) -> list[Lease]:
+def suspects(pool: Lifecycle, now: float) -> list[Lease]:
     """The explicit leases that are held for longer than ``leak_threshold``."""
     limit = pool.options.leak_threshold
     if limit is None:
@@ -71,7 +71,7 @@ def suspects(pool: ConnectionPool, now: float) -> list[Lease]:
     return [lease for lease in current(pool) if lease.place and now - lease.since >= limit]
 
 
-def report_leaks(pool: ConnectionPool, now: float) -> None:
+def report_leaks(pool: Lifecycle, now: float) -> None:
     """Log each suspect once; called where somebody has to wait, or asks for statistics."""
     for lease in suspects(pool, now):
         if not lease.reported:
@@ -81,7 +81,7 @@ def report_leaks(pool: ConnectionPool, now: float) -> None:
             )
 
 
-def report_return(pool: ConnectionPool, lease: Lease, now: float) -> None:
+def report_return(pool: Lifecycle, lease: Lease, now: float) -> None:
     """Log the return of what was held for too long."""
     limit = pool.options.leak_threshold
     if limit is not None and now - lease.since >= limit:

@@ -11,6 +11,7 @@ from redis import client as base
 from redis.exceptions import (
     ConnectionError,
     ExecAbortError,
+    RedisError,
     ResponseError,
     TimeoutError,
     WatchError,
@@ -18,6 +19,7 @@ from redis.exceptions import (
 
 from . import holders, replies, retries, scopes, telemetry
 from .conversation import VALUES
+from .frames import forget_frames
 from .ledger import PLAIN
 
 PIPELINE = "the pipeline"
@@ -63,8 +65,10 @@ class Pipeline(base.Pipeline):
                 return self._execute_safely(raise_on_error, started)
             found: list[Any] = super().execute(raise_on_error)
             return found
-        except (ConnectionError, TimeoutError) as error:
-            retries.warn_in_message(error, PIPELINE, one=False)
+        except RedisError as error:
+            forget_frames(error)  # of raise_first_error
+            if isinstance(error, ConnectionError | TimeoutError):
+                retries.warn_in_message(error, PIPELINE, one=False)
             raise
         finally:
             if scope is not None:
@@ -134,25 +138,21 @@ class Pipeline(base.Pipeline):
         batch = [("MULTI",), *(args for args, _ in commands), ("EXEC",)]
         begun, *queued, found = connection.ask_all(batch)
         refused = [(index, each) for index, each in enumerate(queued) if is_error(each)]
-        error: Any = None
-        for index, error in refused:
-            self.annotate_exception(error, index + 1, commands[index][0])
+        for index, _ in refused:
+            self.annotate_exception(queued[index], index + 1, commands[index][0])
         if is_error(begun):
             refused.insert(0, (0, begun))
         if is_error(found):
             if not isinstance(found, ExecAbortError):
                 connection.ledger.stain()  # it may not have ended
             told = refused[0][1] if refused and isinstance(found, ExecAbortError) else found
-            try:
-                raise told
-            finally:
-                # They would hold this frame, and the frame the connection.
-                del begun, queued, refused, found, told
-                error = None
+            box = [told]
+            del begun, queued, refused, found, told
+            raise box.pop()  # no name for it here: it would hold this frame, the frame the line
         if found is None:
             raise WatchError("Watched variable changed.")
-        for index, error in refused:
-            found.insert(index, error)
+        for index, each in refused:
+            found.insert(index, each)
         if len(found) != len(commands):
             connection.disconnect()
             raise ResponseError("Wrong number of response items from pipeline execution")

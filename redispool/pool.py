@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, Self
 
 from . import dialling, fork, leases, wording
-from .capacity import Capacity, count
-from .census import take_stats
+from .capacity import count
 from .connection import PooledConnection
-from .conversation import FOREVER
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
-from .eviction import Evictor
-from .fitness import Fitness
-from .gate import Gate
 from .leases import Lease
-from .options import PoolOptions, check
+from .lifecycle import Lifecycle
+from .options import PoolOptions
 from .policy import Policy
 from .settings import DEFAULT
-from .slots import LOOK_AGAIN, Free, Slot
-from .stats import PoolStats
+from .slots import Free, Slot
+from .timed_line import FOREVER
 
 __all__ = ["ConnectionPool"]
 
-CLOSE_WITHIN = 5.0
-"""Seconds that `ConnectionPool.close` gives to those who still hold a connection."""
 
-
-class ConnectionPool(RedisPyPool):
+class ConnectionPool(Lifecycle, RedisPyPool):  # type: ignore[misc]  # close() says more
     """A pool for threads and greenlets; lives as long as the process, shared by all its clients.
 
     Takes what `PoolOptions` takes, one by one or as a whole, and stands in for
@@ -48,9 +40,6 @@ class ConnectionPool(RedisPyPool):
     Raises:
         InvalidOption: an option cannot be used.
     """
-
-    size_option = "MAX_CONNECTIONS"
-    """The setting that bounds the pool, for errors."""
 
     def __init__(
         self,
@@ -76,13 +65,6 @@ class ConnectionPool(RedisPyPool):
     def from_url(cls, url: str, **settings: Any) -> Self:
         """A pool for `url`; no option given beside it may contradict it."""
         return cls(url=url, **settings)
-
-    def _begin(self, size: int) -> None:
-        """Start with every place free: at first, and again in a forked child."""
-        self.capacity = Capacity(size, Gate(self.policy))
-        self.fitness = Fitness(self.policy, self.capacity)
-        self.counts: Counter[str] = Counter()
-        self.evictor = Evictor(self.policy, self.capacity, self.options.min_idle)
 
     # Taking and giving back
 
@@ -225,56 +207,7 @@ class ConnectionPool(RedisPyPool):
             raise ForkedLease(wording.FORKED)
         raise NotOwned(wording.not_owned(self, connection))
 
-    # The life of the pool
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self.capacity.shut.is_set()
-
-    def close(self, timeout: float = CLOSE_WITHIN) -> int:  # type: ignore[override]
-        """End the pool for good: waiting callers get `PoolClosed`, idle connections are closed.
-
-        Args:
-            timeout: seconds for those who hold a connection to give it back; then it is cut.
-
-        Returns:
-            How many connections were cut.
-        """
-        deadline = monotonic() + timeout
-        self.capacity.shut.set()
-        self.fitness.renew_all()
-        self.evictor.end_all_idle("pool_closed")
-        self.capacity.queue.wake_all()
-        returned = self.capacity.returned
-        while self.capacity.slots() and (left := deadline - monotonic()) > 0:
-            returned.clear()
-            if self.capacity.slots():
-                # Now and then at least: another who closes may have cleared it meanwhile.
-                returned.wait(min(left, LOOK_AGAIN))
-            self.evictor.end_all_idle("pool_closed")
-        held = self.capacity.connections()
-        for connection in held:
-            connection.cut()
-        left = max(deadline - monotonic(), 0.0)
-        return len(held) + sum(pool.close(left) for pool in list(self._subscriptions.values()))
-
-    def recycle(self) -> None:
-        """Replace all connections: idle ones now, those in use when they are given back."""
-        self.fitness.renew_all()
-        self.evictor.end_all_idle("drained")
-        for subscriptions in list(self._subscriptions.values()):
-            subscriptions.recycle()
-
-    def resize(self, max_connections: int) -> None:
-        """Change the bound while the pool is in use; nobody loses a connection by it.
-
-        Raises:
-            InvalidOption: `max_connections` is no whole number of at least 1.
-        """
-        check("max_connections", max_connections)
-        for connection in self.capacity.resize(max_connections):
-            self.evictor.end(connection, "resized")
+    # Beside that
 
     def warm_up(self, connections: int | None = None, timeout: float = 5.0) -> None:
         """Open `connections` (``min_idle`` where it is not given) ahead of the first request.
@@ -290,12 +223,6 @@ class ConnectionPool(RedisPyPool):
                 # Never 0, which sets no limit to connecting.
                 left = max(deadline - monotonic(), 1e-9)
                 taken.enter_context(self.connection(left))
-
-    @property
-    def subscriptions(self) -> ConnectionPool:
-        """The pool from which subscriptions take their connections, bounded by ``max_pubsub``."""
-        known = self._subscriptions.get(self.alias)
-        return known or self._subscriptions.setdefault(self.alias, self._for_subscriptions())
 
     def _for_subscriptions(self) -> ConnectionPool:
         # A subscription is meant to be held for long: that is no leak.
@@ -316,27 +243,6 @@ class ConnectionPool(RedisPyPool):
         if self.closed:
             pool.close(0)
         return pool
-
-    def stats(self) -> PoolStats:
-        """The figures of the pool in this process."""
-        return take_stats(self)
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew with the same options; the parent's sockets are left to the parent."""
-        parents, closed = self.capacity, self.closed
-        # First, for what is interrupted here is called again, and finds the parent's until then.
-        for connection in parents.connections():
-            connection.leave_to_parent()
-        if self._shared_cache is not None:
-            self._shared_cache.begin_again()
-        self._begin(parents.size)
-        if closed:
-            self.capacity.shut.set()
-
-    def refuse_if_closed(self) -> None:
-        """Raise `PoolClosed` once `close` was called."""
-        if self.closed:
-            raise PoolClosed(wording.closed(self))
 
 
 def slot_of(connection: PooledConnection) -> Slot:

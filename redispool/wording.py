@@ -13,20 +13,20 @@ from .errors import PoolTimeout, ServerUnavailable, TooManyWaiting
 
 if TYPE_CHECKING:
     from .gate import Outage
-    from .pool import ConnectionPool
+    from .lifecycle import Lifecycle
 
 FORKED = (
     "this connection was lent in the parent process; a forked child takes its own from the pool"
 )
 
 
-def timed_out(pool: ConnectionPool, waited: float) -> PoolTimeout:
+def timed_out(pool: Lifecycle, waited: float) -> PoolTimeout:
     """The error of a caller who waited in vain for `waited` seconds."""
     start = f"pool {pool.alias!r}: no connection came free within {waited:.2f} s"
     return _exhausted(PoolTimeout, pool, start, waited)
 
 
-def nothing_came(pool: ConnectionPool, started: float, now: float) -> RedisError:
+def nothing_came(pool: Lifecycle, started: float, now: float) -> RedisError:
     """The error of a caller who waited since `started` in vain, for a connection or the server."""
     outage = pool.capacity.gate.outage
     if outage is None:
@@ -37,7 +37,7 @@ def nothing_came(pool: ConnectionPool, started: float, now: float) -> RedisError
     return error
 
 
-def unavailable(pool: ConnectionPool, outage: Outage, now: float) -> ServerUnavailable:
+def unavailable(pool: Lifecycle, outage: Outage, now: float) -> ServerUnavailable:
     """The error of a caller who is told at once that the server is away."""
     return ServerUnavailable(
         f"pool {pool.alias!r}: the server {pool.options.server} has been away for "
@@ -45,14 +45,14 @@ def unavailable(pool: ConnectionPool, outage: Outage, now: float) -> ServerUnava
     )
 
 
-def name_the_setting(pool: ConnectionPool, error: Exception) -> None:
+def name_the_setting(pool: Lifecycle, error: Exception) -> None:
     """Let the message of a server that refused the credentials say where they come from."""
     which = "CREDENTIAL_PROVIDER" if pool.options.credential_provider else "PASSWORD"
     setting = f'REDISPOOL["{pool.alias}"]["{which}"]'
     error.args = (f"{error} (see {setting}, or the URL)", *error.args[1:])
 
 
-def gone_away(pool: ConnectionPool, outage: Outage) -> str:
+def gone_away(pool: Lifecycle, outage: Outage) -> str:
     """What the log says at the beginning of an outage."""
     return (
         f"pool {pool.alias!r}: the server {pool.options.server} cannot be reached "
@@ -60,7 +60,7 @@ def gone_away(pool: ConnectionPool, outage: Outage) -> str:
     )
 
 
-def back_again(pool: ConnectionPool, outage: Outage, now: float) -> str:
+def back_again(pool: Lifecycle, outage: Outage, now: float) -> str:
     """What the log says at the end of an outage."""
     return (
         f"pool {pool.alias!r}: the server {pool.options.server} is back after "
@@ -68,19 +68,19 @@ def back_again(pool: ConnectionPool, outage: Outage, now: float) -> str:
     )
 
 
-def too_many_waiting(pool: ConnectionPool) -> PoolTimeout:
+def too_many_waiting(pool: Lifecycle) -> PoolTimeout:
     """The error of a caller who finds the queue full."""
     limit = pool.options.max_waiting
     start = f"pool {pool.alias!r}: {limit} callers are waiting already (MAX_WAITING is {limit})"
     return _exhausted(TooManyWaiting, pool, start, 0.0)
 
 
-def closed(pool: ConnectionPool) -> str:
+def closed(pool: Lifecycle) -> str:
     """What `PoolClosed` says."""
     return f"pool {pool.alias!r} is closed; make a new one, or close it later"
 
 
-def not_owned(pool: ConnectionPool, connection: Any) -> str:
+def not_owned(pool: Lifecycle, connection: Any) -> str:
     """What `NotOwned` says of `connection`, given back to `pool`."""
     slot = getattr(connection, "slot", None)
     if slot is None and not getattr(connection, "born", 0):
@@ -90,9 +90,7 @@ def not_owned(pool: ConnectionPool, connection: Any) -> str:
     return f"pool {pool.alias!r} was given {connection!r} a second time"
 
 
-def _exhausted(
-    error: type[PoolTimeout], pool: ConnectionPool, start: str, waited: float
-) -> PoolTimeout:
+def _exhausted(error: type[PoolTimeout], pool: Lifecycle, start: str, waited: float) -> PoolTimeout:
     now = monotonic()
     held, size = leases.current(pool), pool.capacity.size
     waiting = pool.capacity.queue.count()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from redispool import slots
+from redispool import queueing
 
 
 @pytest.fixture
@@ -31,4 +31,4 @@ def frequent_switches() -> Iterator[None]:
 @pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiters rely on being woken: none looks for itself within the time of a test."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 60.0)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 60.0)

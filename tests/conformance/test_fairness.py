@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from redispool import ConnectionPool, PoolTimeout, slots
+from redispool import ConnectionPool, PoolTimeout, queueing
 from redispool.connection import PooledConnection
 from redispool.gate import Gate
 from tests.conftest import MakePool
@@ -160,7 +160,7 @@ def test_dead_waiter_skipped(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     """What comes back after the first in the queue has left is there for the next one."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 0.01)  # an interrupt is seen when a waiter looks up
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 0.01)  # an interrupt is seen when a waiter looks up
     pool = make_pool(max_connections=1)
     connection = pool.acquire()
     dead = Waiting(pool, timeout=0.05 if end == "timed out" else None)
@@ -170,7 +170,7 @@ def test_dead_waiter_skipped(
     eventually(lambda: dead.ended)
     assert pool.stats().waiting == 1
 
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 60.0)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 60.0)
     pool.release(connection)
 
     alive.give_back()

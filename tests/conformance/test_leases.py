@@ -19,7 +19,7 @@ import pytest
 import redis
 
 import redispool
-from redispool import ConnectionPool, NotOwned, PoolTimeout, ledger, slots
+from redispool import ConnectionPool, NotOwned, PoolTimeout, Redis, ledger, queueing
 from redispool.connection import PooledConnection
 from redispool.leases import Lease
 from redispool.testing import FaultProxy
@@ -43,7 +43,7 @@ def test_forgotten_lease(
     make_pool: MakePool, server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropping the last reference frees the place, serves the queue, closes the line, and warns."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 60.0)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 60.0)
     pool = make_pool(max_connections=1)
     forgotten = [pool.acquire()]
     waiting = in_background(pool.acquire)
@@ -102,6 +102,28 @@ def test_forgotten_after_a_failed_dial(
             return weakref.ref(mine)
 
         assert go_on()() is None
+
+
+@pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("transaction", [True, False])
+@pytest.mark.parametrize("by_redis_py", [True, False])
+def test_forgotten_after_a_pipeline_that_failed(
+    pool: ConnectionPool, transaction: bool, by_redis_py: bool
+) -> None:
+    """Nor does the error among the replies of a pipeline, also where redis-py's code raises it."""
+    client = Redis(connection_pool=pool)
+    client.set("text", "a")
+
+    def go_on() -> weakref.ref[Lease]:
+        pipe = client.pipeline(transaction).incr("text")
+        if by_redis_py:
+            pipe.blpop(["nothing"], 0.01)
+        with pytest.raises(redis.ResponseError):
+            pipe.execute()
+        mine = Lease(0.0)  # anything that the frame holds
+        return weakref.ref(mine)
+
+    assert go_on()() is None
 
 
 def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
@@ -171,7 +193,7 @@ def test_release_inside_gc(
 
     Where the only connection comes back so, the very thread that waits for it gets it.
     """
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 0.001)
     pool = make_pool(max_connections=places)
     collected = 0
     for line in range(150):

@@ -303,7 +303,7 @@ def test_fail_fast_when_open(
     with pytest.raises(redis.ConnectionError):
         pool.acquire()
     dials = dials_of(pool)
-    monkeypatch.setattr("redispool.slots.Waiter.sleep", nobody_waits)
+    monkeypatch.setattr("redispool.queueing.Waiter.sleep", nobody_waits)
     monkeypatch.setattr("redispool.gate.Gate.opens_in", lambda *_: 0.9)
 
     for _ in range(5):

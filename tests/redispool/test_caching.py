@@ -11,7 +11,7 @@ from redis.cache import CacheConfig, CacheFactory, CacheInterface
 from redis.retry import Retry
 
 from redispool import InvalidOption, PoolFactory, PoolOptions, Redis
-from redispool.caching import CacheKey
+from redispool.shared_cache import CacheKey
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually, run_threads
 from tests.support.forks import in_child

@@ -14,7 +14,7 @@ from redispool import (
     PoolOptions,
     PoolTimeout,
     policy,
-    slots,
+    queueing,
 )
 from redispool.connection import PooledConnection
 from tests.conftest import MakePool
@@ -304,7 +304,7 @@ def test_who_comes_during_a_sweep_is_served_after_it(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller who finds nothing because a sweep looks at the only connection gets it then."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 30.0)
     pool = make_pool(max_connections=1)
     waiting: list[Waiting] = []
     connection = pool.acquire()

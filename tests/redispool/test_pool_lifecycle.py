@@ -25,9 +25,9 @@ from redispool import (
     PoolClosed,
     PoolTimeout,
     Redis,
-    slots,
+    queueing,
 )
-from redispool.slots import Bell
+from redispool.queueing import Bell
 from tests.conftest import MakePool
 from tests.support import HANG, ScriptedServer, Valkey, eventually, in_child, run_threads
 from tests.support.callers import ask, in_background
@@ -371,7 +371,7 @@ def test_an_interrupt_at_any_line_of_a_return_does_no_harm(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same for who gives back while somebody waits: that one is served all the same."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 0.02)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 0.02)
     pool = make_pool(max_connections=1)
     lines, came_to_that = 0, True
     while came_to_that:

@@ -34,7 +34,7 @@ def test_the_clock_of_all_modules_goes_forward(monkeypatch: pytest.MonkeyPatch) 
     }
     Clock(monkeypatch).advance(1000.0)
 
-    assert {"redispool.pool", "redispool.slots", "redispool.wording"} <= asking
+    assert {"redispool.pool", "redispool.queueing", "redispool.wording"} <= asking
     assert {module.__name__ for module in modules_with_a_clock()} == asking
     for name in asking:
         assert importlib.import_module(name).monotonic() > time.monotonic() + 999.0

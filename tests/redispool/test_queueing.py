@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from redispool import PoolOptions, slots
+from redispool import PoolOptions, queueing
 from redispool.capacity import Capacity
 from redispool.gate import Gate
 from redispool.policy import Policy
-from redispool.slots import SlotQueue, Waiter
+from redispool.queueing import SlotQueue, Waiter
 from tests.support import eventually, run_threads
 
 FOREVER = float("inf")
@@ -64,7 +64,7 @@ class Queued:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Waiters look for themselves all the time."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 0.001)
     return
 
 
@@ -116,7 +116,7 @@ def test_who_queued_before_it_came_free_is_found(
     queue: SlotQueue, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller who queues between a giver's look at the queue and its return is not missed."""
-    monkeypatch.setattr(slots, "LOOK_AGAIN", 30.0)
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 30.0)
     queued = []
 
     class KeepsTooLate(deque[Any]):
@@ -252,7 +252,7 @@ def test_a_waiter_never_gives_up_early(
     """A waiter that looks for itself just when a slow giver serves it gets it, or waits on."""
     line = Line()
     first = Met(queue, line)
-    monkeypatch.setattr(slots, "Waiter", iter([first, Waiter(), Waiter()]).__next__)
+    monkeypatch.setattr(queueing, "Waiter", iter([first, Waiter(), Waiter()]).__next__)
 
     assert queue.wait(monotonic() + 10, stop=told(stop)) is line
 
