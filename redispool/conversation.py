@@ -13,7 +13,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
 from . import packing
-from .frames import forget_frames
+from .frames import clear_frames
 from .leases import Lease
 from .ledger import PLAIN, Ledger
 from .packing import Packed, pack_one
@@ -135,7 +135,7 @@ class Conversation(TimedLine):
             self.connect_check_health(check_health=False)
         except (ConnectionError, TimeoutError) as error:
             error.unsent = True  # type: ignore[union-attr]
-            forget_frames(error)
+            clear_frames(error)
             raise
 
     def _book(self, command: Any) -> None:

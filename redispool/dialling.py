@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 from . import logs, policy, wording
 from .capacity import count
 from .connection import PooledConnection
-from .frames import forget_frames
+from .frames import without_frames
 from .retries import FINAL
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def dial(
             return outcome
         # Not inside an except block: an interruption there would keep the frames of the old error.
         now = monotonic()
-        forget_frames(outcome)
         if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
             _note_failure(pool, outcome, now)
         pool.capacity.abandon(slot)  # only now, while the gate is shut
@@ -109,8 +108,9 @@ def _try(
         connection = pool.make_connection()
         _connect(connection, slot, started, deadline)
     except Exception as error:
+        failure = without_frames(error)
         count(pool.counts, "create_failed")
-        return error
+        return failure
     connection.batch = batch
     connection.born = started
     connection.expires_at = pool.policy.expires_at(started)

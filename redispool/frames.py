@@ -1,16 +1,32 @@
-"""Frames that errors keep alive, and with them what the callers have taken from a pool."""
+"""Frames that errors keep alive, and with them what the callers have taken from a pool.
+
+An error knows the frames that it came through, and each frame knows its caller's. Where one of them
+knows the error too, all of them stay until a collection: whatever a caller takes from the pool
+later, and drops, would not come back before.
+"""
 
 from __future__ import annotations
 
 import traceback
 
 
-def forget_frames(error: BaseException | None) -> None:
-    """Empty the frames in which `error` came to be, and those behind it.
+def clear_frames(error: BaseException) -> None:
+    """Let the frames that `error` came through, and have ended, know nothing any more."""
+    for each in chain(error):
+        traceback.clear_frames(each.__traceback__)
 
-    redis-py's hold the error that holds them, and with them the frames of all callers, until a
-    collection: whatever one of these takes from the pool later, and drops, would not come back.
-    """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
+
+def without_frames(error: Exception) -> Exception:
+    """The error, which knows no frame any more; nor do those behind it."""
+    for each in chain(error):
+        each.__traceback__ = None
+    return error
+
+
+def chain(error: BaseException | None) -> list[BaseException]:
+    """The error and those behind it."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
         error = error.__context__
+    return found

@@ -19,7 +19,7 @@ from redis.exceptions import (
 
 from . import holders, replies, retries, scopes, telemetry
 from .conversation import VALUES
-from .frames import forget_frames
+from .frames import clear_frames
 from .ledger import PLAIN
 
 PIPELINE = "the pipeline"
@@ -66,7 +66,7 @@ class Pipeline(base.Pipeline):
             found: list[Any] = super().execute(raise_on_error)
             return found
         except RedisError as error:
-            forget_frames(error)  # of raise_first_error
+            clear_frames(error)  # of raise_first_error
             if isinstance(error, ConnectionError | TimeoutError):
                 retries.warn_in_message(error, PIPELINE, one=False)
             raise

@@ -105,6 +105,26 @@ def test_forgotten_after_a_failed_dial(
 
 
 @pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("fault", [FaultProxy.refuse, FaultProxy.reset_new])
+def test_forgotten_after_a_dial_that_failed_at_first(
+    make_pool: MakePool, flushed: Valkey, fault: Callable[[FaultProxy], None]
+) -> None:
+    """Nor does an error that the caller never saw, because the next dial succeeded."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_pool(url=proxy.url, max_connections=1)
+        fault(proxy)
+
+        def go_on() -> weakref.ref[Lease]:
+            pool.release(pool.acquire(10.0))
+            mine = Lease(0.0)  # anything that the frame holds
+            return weakref.ref(mine)
+
+        in_background(lambda: eventually(lambda: pool.stats().create_failed_total) and proxy.heal())
+
+        assert go_on()() is None
+
+
+@pytest.mark.usefixtures("no_gc")
 @pytest.mark.parametrize("transaction", [True, False])
 @pytest.mark.parametrize("by_redis_py", [True, False])
 def test_forgotten_after_a_pipeline_that_failed(
