@@ -18,6 +18,7 @@ from redis.exceptions import (
 )
 
 from . import holders, replies, retries, scopes, telemetry
+from .express import ELSEWHERE
 from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
@@ -187,7 +188,14 @@ class Redis(redis.Redis):
         scope, started = scopes.current(), monotonic()
         try:
             try:
-                return self._execute_once(args, options)
+                pool = self.connection_pool
+                express = getattr(pool, "express", None)
+                if express is None or self._is_special(options):
+                    return self._execute_once(args, options)
+                reply = express.ask(pool, args, options, started)
+                if reply is ELSEWHERE:
+                    return self._execute_once(args, options)
+                return self._converted(reply, args, options)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
                 tries = retries.Tries(self._pool_of_tries, (args,), started)
                 pause = tries.pause(error, 0)
@@ -228,8 +236,20 @@ class Redis(redis.Redis):
             reply = connection.ask(args, options)
         finally:
             pool.release(connection)
-        callback = replies.callback_for(self.response_callbacks, name)
+        return self._converted(reply, args, options)
+
+    def _converted(self, reply: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        callback = replies.callback_for(self.response_callbacks, args[0])
         return reply if callback is None else callback(reply, **replies.without_reading(options))
+
+    def _is_special(self, options: dict[str, Any]) -> bool:
+        """Whether redis-py's own code has to see to a command."""
+        return (
+            self.connection is not None
+            or self._parses_by_itself
+            or EMPTY_RESPONSE in options
+            or telemetry.is_on()
+        )
 
     def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
         holders.settle_up(conn)

@@ -200,7 +200,7 @@ class PooledConnection(Conversation):
         # Stained until the next session begins: an interruption half-way leaves redis-py's object
         # with a socket but without its parser.
         self.ledger.stain()
-        self._wire = self._express = None
+        self._wire = self.express = None
         super().disconnect(*args, **kwargs)
 
     @property

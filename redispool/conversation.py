@@ -53,7 +53,7 @@ class Conversation(TimedLine):
         return Packed(super().pack_commands(map(packing.as_texts, batch)), batch)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        express = self._express
+        express = self.express
         if express is None or args[0] not in PLAIN or not self.lease:
             self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
             return
@@ -66,10 +66,14 @@ class Conversation(TimedLine):
             args: the command, whose name is in `PLAIN`.
             options: redis-py's for it, such as ``NEVER_DECODE``.
         """
-        wire = self._express
+        wire = self.express
         if wire is None or self._deadline is not None or not self.lease:
             self.send_command(*args, **options)
             return self.read_response(NEVER_DECODE in options)
+        return self.ask_at_once(wire, args, options)
+
+    def ask_at_once(self, wire: Wire, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """The same where nothing is to be seen to before: for who holds the connection."""
         self._send_plain(wire, args)
         try:
             reply = wire.read(NEVER_DECODE not in options)
@@ -97,7 +101,7 @@ class Conversation(TimedLine):
         Args:
             batch: commands whose names are in `PLAIN`, perhaps between MULTI and EXEC.
         """
-        wire = self._express
+        wire = self.express
         if wire is None or self._deadline is not None or not self.lease:
             self.send_packed_command(self.pack_commands(batch))
             return self.read_responses(len(batch))

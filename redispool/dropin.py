@@ -19,6 +19,7 @@ from . import caching, credentials
 from .capacity import Capacity
 from .connection import PooledConnection
 from .dialect import translated
+from .express import Express
 from .options import PASSED_ON, PoolOptions, kind_of
 from .shared_cache import shared_cache
 from .transports import BY_TRANSPORT, driver, pooled
@@ -33,6 +34,7 @@ class RedisPyPool(base.ConnectionPool):
     """
 
     capacity: Capacity
+    express: Express | None
 
     def __init__(
         self,
@@ -101,7 +103,7 @@ class RedisPyPool(base.ConnectionPool):
 
     def set_retry(self, retry: Retry) -> None:
         """Let redis-py's `retry` decide what is tried again, on all connections from now on."""
-        self.retry_mode = ""
+        self.retry_mode, self.express = "", None
         self._connection_kwargs["retry"] = retry
         for connection in self.capacity.connections():
             connection.retry = retry

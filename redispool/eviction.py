@@ -52,6 +52,10 @@ class Evictor:
         if self._capacity.shut.is_set():
             queue.permits.clear()
 
+    def end_stale(self) -> None:
+        """Close what came back at the very moment when the pool was closed or recycled."""
+        self.end_all_idle("pool_closed" if self._capacity.shut.is_set() else "drained")
+
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long, the coldest first; never below ``min_idle``."""
         self.next_sweep = now + self._policy.sweep_interval()

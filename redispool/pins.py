@@ -26,6 +26,7 @@ class Pin:
     retry_mode = "never"
     """State was lost with the connection: nothing is sent again."""
     keeps_session = True
+    express = None
 
     def __init__(self, pool: Any, connection: PooledConnection) -> None:
         self.pool = pool

@@ -13,6 +13,7 @@ from .capacity import count
 from .connection import PooledConnection
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
+from .express import Express
 from .leases import Lease
 from .lifecycle import Lifecycle
 from .options import PoolOptions
@@ -65,6 +66,12 @@ class ConnectionPool(Lifecycle, RedisPyPool):  # type: ignore[misc]  # close() s
     def from_url(cls, url: str, **settings: Any) -> Self:
         """A pool for `url`; no option given beside it may contradict it."""
         return cls(url=url, **settings)
+
+    def _begin(self, size: int) -> None:
+        super()._begin(size)
+        # redis-py's Retry has a way of its own, and so have the replies of a cache.
+        usual = self.retry_mode and self._shared_cache is None
+        self.express = Express(self) if usual else None
 
     # Taking and giving back
 
@@ -131,8 +138,8 @@ class ConnectionPool(Lifecycle, RedisPyPool):  # type: ignore[misc]  # close() s
         self.capacity.queue.give(connection)
         if now >= self.evictor.next_sweep:
             self.evictor.sweep(now)
-        if connection.batch is not self.fitness.batch:  # closed or recycled at this very moment
-            self.evictor.end_all_idle("pool_closed" if self.closed else "drained")
+        if connection.batch is not self.fitness.batch:
+            self.evictor.end_stale()
 
     @contextlib.contextmanager
     def connection(self, timeout: float | object | None = ...) -> Iterator[PooledConnection]:

@@ -31,7 +31,7 @@ class TimedLine(base.AbstractConnection):
     _fast_packer: bool
     _wire: Wire | None = None
     """What carries commands and replies; None where redis-py's own code has to."""
-    _express: Wire | None = None
+    express: Wire | None = None
     """The same where nobody wants to pack the commands in another way."""
     _deadline: float | None = None
     _stretched = False
@@ -46,12 +46,12 @@ class TimedLine(base.AbstractConnection):
         if type(parser) is _HiredisParser and not self.health_check_interval:
             limit = self._within_deadline(self.socket_timeout)
             self._wire = Wire(self._sock, parser, limit)
-            self._express = self._wire if self._fast_packer else None
+            self.express = self._wire if self._fast_packer else None
 
     def _unwire(self) -> None:
         """Let redis-py's code do the work from now on: it has its own way with time-outs."""
         if self._wire is not None:
-            self._wire = self._express = None
+            self._wire = self.express = None
             self._sock.settimeout(self.socket_timeout)
 
     def finish_by(self, deadline: float | None) -> None:
