@@ -69,9 +69,17 @@ class ConnectionPool(Lifecycle, RedisPyPool):  # type: ignore[misc]  # close() s
 
     def _begin(self, size: int) -> None:
         super()._begin(size)
-        # redis-py's Retry has a way of its own, and so have the replies of a cache.
-        usual = self.retry_mode and self._shared_cache is None
-        self.express = Express(self) if usual else None
+        self.express = Express(self) if self._is_usual() else None
+
+    def _is_usual(self) -> bool:
+        """Whether `Express` does what our own methods would do."""
+        if not self.retry_mode or self._shared_cache is not None:
+            return (
+                False  # redis-py's Retry has a way of its own, and so have the replies of a cache
+            )
+        kind = type(self)
+        ours = kind.acquire is ConnectionPool.acquire and kind.release is ConnectionPool.release
+        return ours and kind.get_connection is ConnectionPool.get_connection
 
     # Taking and giving back
 

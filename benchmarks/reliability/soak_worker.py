@@ -34,6 +34,10 @@ Without them the main thread stands in the queue most of the time, and its signa
 """
 
 
+CHILD_WITHIN = 5
+"""Seconds for a forked child: a reply that is lost takes it one of them, and a fault may follow."""
+
+
 class Alarm(BaseException):
     """What the signal handler raises in the main thread."""
 
@@ -217,13 +221,13 @@ def awaits_reply(pool: ConnectionPool) -> bool:
 
 def survives(client: Redis) -> bool:
     """Whether a child works; while the server is away it cannot, and then nothing is said of it."""
-    if child_answers(client):
+    if child_answers(client, CHILD_WITHIN):
         return True
     try:
         client.ping()
     except redis.RedisError:
         return True
-    return child_answers(client)
+    return child_answers(client, CHILD_WITHIN)
 
 
 def lost_slots(pool: ConnectionPool, bound: int) -> int:

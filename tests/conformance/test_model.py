@@ -24,6 +24,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from redispool import ConnectionPool, ForkedLease, NotOwned, PoolClosed, PoolTimeout, Redis
 from redispool.connection import PooledConnection
+from redispool.express import Express
 from redispool.policy import TRUSTED_FOR
 from tests.support import Clock, Valkey, eventually, in_child, injection
 from tests.support.scale import THOROUGH, scale
@@ -47,6 +48,21 @@ class CountingPool(ConnectionPool):
     def acquire(self, timeout: Any = ...) -> PooledConnection:
         self.asked += 1
         return super().acquire(timeout)
+
+    def _begin(self, size: int) -> None:
+        super()._begin(size)
+        self.express = CountingExpress(self)
+
+
+class CountingExpress(Express):
+    """The same for those commands that do not ask the pool."""
+
+    def ask(self, pool: Any, *args: Any) -> Any:
+        before = pool.stats().acquired_total
+        try:
+            return super().ask(pool, *args)
+        finally:
+            pool.asked += pool.stats().acquired_total - before
 
 
 class Line:
