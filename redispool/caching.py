@@ -18,7 +18,7 @@ from redis.cache import CacheEntry
 from redis.client import NEVER_DECODE
 
 from .connection import PooledConnection
-from .conversation import VALUES
+from .replies import VALUES
 from .shared_cache import PATIENCE, CacheKey, SharedCache
 from .wire import Wire
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import redis
 from redis import client as base
-from redis.client import EMPTY_RESPONSE
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import (
     ConnectionError,
     ReadOnlyError,
@@ -192,7 +192,7 @@ class Redis(redis.Redis):
                 express = getattr(pool, "express", None)
                 if express is None or self._is_special(options):
                     return self._execute_once(args, options)
-                reply = express.ask(pool, args, options, started)
+                reply = express.ask(pool, args, NEVER_DECODE not in options, started)
                 if reply is ELSEWHERE:
                     return self._execute_once(args, options)
                 return self._converted(reply, args, options)

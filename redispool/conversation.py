@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from hiredis import pack_command
 from redis import connection as base
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
@@ -15,13 +16,11 @@ from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, Time
 from . import packing
 from .frames import clear_frames
 from .leases import Lease
-from .ledger import PLAIN, Ledger
-from .packing import Packed, pack_one
+from .ledger import Ledger
+from .packing import TEXTS, Packed, pack_one
+from .replies import VALUES
 from .timed_line import TimedLine
 from .wire import Wire
-
-VALUES = frozenset({bytes, str, int, type(None), float, bool})
-"""Kinds of replies that are neither an error nor a push, and hold none."""
 
 
 class Conversation(TimedLine):
@@ -53,30 +52,32 @@ class Conversation(TimedLine):
         return Packed(super().pack_commands(map(packing.as_texts, batch)), batch)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        express = self.express
-        if express is None or args[0] not in PLAIN or not self.lease:
-            self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
-            return
-        self._send_plain(express, args)
+        self.send_packed_command(self.pack_command(*args), kwargs.get("check_health", True))
 
     def ask(self, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-        """Send a plain command and read its reply: the two in one step.
+        """Send a plain command and read its reply: the two in one step, where that is possible.
 
         Args:
             args: the command, whose name is in `PLAIN`.
             options: redis-py's for it, such as ``NEVER_DECODE``.
         """
-        wire = self.express
-        if wire is None or self._deadline is not None or not self.lease:
-            self.send_command(*args, **options)
-            return self.read_response(NEVER_DECODE in options)
-        return self.ask_at_once(wire, args, options)
+        # Looked up before the lease is: what a new holder opens later is not for this command.
+        wire, decode = self.express, NEVER_DECODE not in options
+        if wire is not None and self._deadline is None and self.lease:
+            return self.ask_at_once(wire, args, decode)
+        self.send_command(*args, **options)
+        return self.read_response(not decode)
 
-    def ask_at_once(self, wire: Wire, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-        """The same where nothing is to be seen to before: for who holds the connection."""
-        self._send_plain(wire, args)
+    def ask_at_once(self, wire: Wire, args: tuple[Any, ...], decode: bool) -> Any:
+        """The same where it is known to be possible; `wire` was this connection's `express`."""
+        packed = pack_command(args) if TEXTS.issuperset(map(type, args)) else pack_one(args)
+        self.ledger.owed += 1
         try:
-            reply = wire.read(NEVER_DECODE not in options)
+            wire.send(packed)
+        except BaseException as error:
+            self._sending_failed(error, unsent=True)
+        try:
+            reply = wire.read(decode)
         except BaseException as error:
             self._reading_failed(error, True)
             raise
@@ -86,14 +87,6 @@ class Conversation(TimedLine):
         box = [reply]
         del reply  # as in read_response
         return self._value_in(box, disconnect=True)
-
-    def _send_plain(self, wire: Wire, args: tuple[Any, ...]) -> None:
-        packed = pack_one(args)
-        self.ledger.owed += 1
-        try:
-            wire.send(packed)
-        except BaseException as error:
-            self._sending_failed(error, unsent=True)
 
     def ask_all(self, batch: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The same for several, or for a transaction; errors among the replies are values.
@@ -128,11 +121,12 @@ class Conversation(TimedLine):
             self._sending_failed(error, unsent=isinstance(command, Packed) and command.atomic)
 
     def _send(self, command: Any, check_health: bool) -> None:
-        if self._wire is None:
+        wire = self._wire
+        if wire is None:
             super().send_packed_command(command, check_health)
             return
         for chunk in (command,) if isinstance(command, str) else command:
-            self._wire.send(chunk)
+            wire.send(chunk)
 
     def _open_again(self) -> None:
         try:

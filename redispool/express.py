@@ -1,13 +1,12 @@
-"""The express lane: a plain command on a fresh connection, while nobody waits, in one step.
+"""The express lane: a plain command on a fresh connection, while nobody waits, in a few steps.
 
-Nearly all commands are such. Under threads each microsecond of Python before and after the system
-calls counts several times, for all who want the interpreter meanwhile; so what `ConnectionPool`
-does in its methods stands here in one, and whatever is not as usual goes their way.
+Nearly all commands are such. After each wait for the server the interpreter finds its caches cold,
+so that every function on the way counts several times; here what `ConnectionPool` and
+`Conversation` do in many is done in three. Whatever is not as usual goes their way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from .leases import Lease
 from .ledger import PLAIN
 
 if TYPE_CHECKING:
+    from .connection import PooledConnection
     from .pool import ConnectionPool
 
 ELSEWHERE = object()
@@ -38,55 +38,53 @@ class Express:
         self._queue = pool.capacity.queue
         self._idle, self._waiters = self._queue.idle, self._queue.waiters
 
-    def ask(
-        self,
-        pool: ConnectionPool,
-        args: tuple[Any, ...],
-        options: Mapping[str, Any],
-        now: float,
-    ) -> Any:
-        """The reply to a command, as `Conversation.ask` gives it; `ELSEWHERE` for none.
+    def ask(self, pool: ConnectionPool, args: tuple[Any, ...], decode: bool, now: float) -> Any:
+        """The reply to a command, as `Conversation.read_response` gives it; or `ELSEWHERE`.
 
         Args:
             pool: whose lane it is.
             args: the command.
-            options: redis-py's for it.
+            decode: False for bytes, whatever ``decode_responses`` says.
             now: the time, on the monotonic clock.
         """
+        # As ConnectionPool.acquire.
         if self._waiters or args[0] not in PLAIN:
             return ELSEWHERE
         try:
             connection = self._idle.pop()
         except IndexError:
             return ELSEWHERE
-        fitness, wire = self._fitness, connection.express
-        if wire is None or not fitness.fresh(connection, now):
+        wire = connection.express
+        if wire is None or not self._fitness.fresh(connection, now):
             self._queue.give(connection)
             return ELSEWHERE
-        ledger, lease = connection.ledger, connection.lease
         connection.slot.tally.acquired += 1  # type: ignore[union-attr]  # it is idle
-        lease.append(Lease(now))
+        connection.lease.append(Lease(now))
         try:
-            return connection.ask_at_once(wire, args, options)
+            return connection.ask_at_once(wire, args, decode)
         finally:
-            now = monotonic()
-            if (
-                ledger.owed
-                or ledger.left
-                or self._waiters
-                or self._surplus
-                or now >= connection.expires_at
-                or now >= self._evictor.next_sweep
-                or connection.batch is not fitness.batch
-                or not lease
-            ):
-                pool.release(connection)
-            else:
-                lease.pop()
-                connection.last_used = now
-                self._idle.append(connection)
-                # What happened between the look and the append:
-                if self._waiters:
-                    self._queue.hand_over()
-                if connection.batch is not fitness.batch:
-                    self._evictor.end_stale()
+            self._give_back(pool, connection)
+
+    def _give_back(self, pool: ConnectionPool, connection: PooledConnection) -> None:
+        """As `ConnectionPool.release`."""
+        now, ledger, fitness = monotonic(), connection.ledger, self._fitness
+        if (
+            ledger.owed
+            or ledger.left
+            or self._waiters
+            or self._surplus
+            or now >= connection.expires_at
+            or now >= self._evictor.next_sweep
+            or connection.batch is not fitness.batch
+            or not connection.lease
+        ):
+            pool.release(connection)
+            return
+        connection.lease.pop()
+        connection.last_used = now
+        self._idle.append(connection)
+        # What happened between the look and the append:
+        if self._waiters:
+            self._queue.hand_over()
+        if connection.batch is not fitness.batch:
+            self._evictor.end_stale()

@@ -18,7 +18,6 @@ from redis.exceptions import (
 )
 
 from . import holders, replies, retries, scopes, telemetry
-from .conversation import VALUES
 from .frames import clear_frames
 from .ledger import PLAIN
 
@@ -120,7 +119,7 @@ class Pipeline(base.Pipeline):
                 attempt, pool = attempt + 1, tries.rest_of_the_pool()
         finally:
             self.reset()
-        if raise_on_error and not VALUES.issuperset(map(type, found)):
+        if raise_on_error and not replies.VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
         return replies.all_converted(found, self.response_callbacks, commands)
 

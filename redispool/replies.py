@@ -10,6 +10,9 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 Command: TypeAlias = "tuple[Sequence[Any], dict[str, Any]]"
 """A command with its arguments, and redis-py's options for its reply."""
 
+VALUES = frozenset({bytes, str, int, type(None), float, bool})
+"""Kinds of replies that are neither an error nor a push, and hold none."""
+
 FOR_READING = frozenset({EMPTY_RESPONSE, NEVER_DECODE, "keys"})
 """Options of a command that are not for the function that converts its reply."""
 
