@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any, Self
 
 import redis
-from redis import client as base
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import (
     ConnectionError,
@@ -18,6 +17,7 @@ from redis.exceptions import (
 )
 
 from . import holders, replies, retries, scopes, telemetry
+from .callbacks import Callbacks
 from .express import ELSEWHERE
 from .holders import PubSub
 from .ledger import PLAIN
@@ -32,7 +32,7 @@ LISTENERS = frozenset({"credential_provider", "event_dispatcher"})
 """What redis-py's client takes beside a pool: whom it tells of new credentials."""
 
 
-class Redis(redis.Redis):
+class Redis(Callbacks, redis.Redis):
     """A ``redis.Redis`` with every command and option of it.
 
     Args:
@@ -88,6 +88,7 @@ class Redis(redis.Redis):
         if state is None:
             super().__init__(connection_pool=pool)
             if ours:
+                self.response_callbacks = self._callbacks  # to be read only, by this one too
                 # Without the pool, which would hold itself.
                 pool.state_of_clients = {**vars(self), "connection_pool": None}
         else:
@@ -131,7 +132,7 @@ class Redis(redis.Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Queue commands and send them together; with `transaction`, between MULTI and EXEC."""
-        return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        return Pipeline(self.connection_pool, self._callbacks, transaction, shard_hint)
 
     def pubsub(self, **kwargs: Any) -> PubSub:
         """Subscribe to channels. The connection is counted apart, within ``max_pubsub``."""
@@ -173,14 +174,6 @@ class Redis(redis.Redis):
         connection, self.connection = self.connection, None
         if connection is not None:
             self.connection_pool.release(connection)
-
-    def set_response_callback(self, command: str, callback: Any) -> None:
-        """Convert the replies to `command` with `callback`, for this client alone."""
-        pool = self.connection_pool
-        shared = pool.state_of_clients if isinstance(pool, ConnectionPool) else None
-        if shared and self.response_callbacks is shared["response_callbacks"]:
-            self.response_callbacks = base.CaseInsensitiveDict(self.response_callbacks)
-        super().set_response_callback(command, callback)
 
     # One command
 
@@ -239,7 +232,7 @@ class Redis(redis.Redis):
         return self._converted(reply, args, options)
 
     def _converted(self, reply: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        callback = replies.callback_for(self.response_callbacks, args[0])
+        callback = replies.callback_for(self._callbacks, args[0])
         return reply if callback is None else callback(reply, **replies.without_reading(options))
 
     def _is_special(self, options: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,10 +112,12 @@ def _milliseconds(value: Any) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         return float(value)
-    except (TypeError, ValueError):
-        return None  # the server will say what is wrong with it
+    if _text(value).lower().startswith("0x"):  # the server reads them so, too
+        with contextlib.suppress(ValueError):
+            return float.fromhex(_text(value))
+    return None  # the server will say what is wrong with it
 
 
 def _text(value: Any) -> str:

@@ -71,7 +71,6 @@ class Express:
         if (
             ledger.owed
             or ledger.left
-            or self._waiters
             or self._surplus
             or now >= connection.expires_at
             or now >= self._evictor.next_sweep

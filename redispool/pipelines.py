@@ -18,6 +18,7 @@ from redis.exceptions import (
 )
 
 from . import holders, replies, retries, scopes, telemetry
+from .callbacks import Callbacks
 from .frames import clear_frames
 from .ledger import PLAIN
 
@@ -25,7 +26,7 @@ PIPELINE = "the pipeline"
 """How errors call it."""
 
 
-class Pipeline(base.Pipeline):
+class Pipeline(Callbacks, base.Pipeline):
     """redis-py's pipeline; while it watches keys its connection belongs to the scope."""
 
     connection: Any
@@ -121,7 +122,7 @@ class Pipeline(base.Pipeline):
             self.reset()
         if raise_on_error and not replies.VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
-        return replies.all_converted(found, self.response_callbacks, commands)
+        return replies.all_converted(found, self._callbacks, commands)
 
     def _send_all(self, connection: Any, commands: Sequence[replies.Command]) -> list[Any]:
         found: list[Any] = connection.ask_all([args for args, _ in commands])

@@ -135,6 +135,20 @@ def test_replies_may_be_parsed_ones_own_way(client: Redis) -> None:
         assert pinned.get("a") == [b"A"]
 
 
+def test_response_callbacks_are_each_clients_own(client: Redis, pool: ConnectionPool) -> None:
+    """What is written into `response_callbacks` of a client or a pipeline, no other sees."""
+    client.set("a", "A")
+    pipe = client.pipeline(transaction=False)
+    client.response_callbacks["get"] = lambda reply, **_: [reply]
+    pipe.response_callbacks["GET"] = lambda reply, **_: {reply}
+
+    assert client.get("a") == [b"A"]
+    assert pipe.get("a").execute() == [{b"A"}]
+    assert client.pipeline(transaction=False).get("a").execute() == [[b"A"]]
+    assert Redis(connection_pool=pool).get("a") == b"A"
+    assert Redis(connection_pool=pool).info("server")["redis_version"]
+
+
 def test_a_class_of_ones_own(pool: ConnectionPool) -> None:
     """What a subclass adds is there on a pin, and where a command is tried again."""
 

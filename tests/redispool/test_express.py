@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from redispool import ConnectionPool, NotOwned, Redis, queueing
+from redispool.connection import PooledConnection
+from redispool.express import ELSEWHERE
+from redispool.queueing import Waiter
+from tests.conftest import MakePool
+from tests.support import Clock, eventually
+from tests.support.callers import in_background
+from tests.support.moments import at_line
+
+
+def express_of(pool: ConnectionPool) -> Callable[..., Any]:
+    """The lane of a pool, with a command that is known to be plain, and a warm connection."""
+    client = Redis(connection_pool=pool)
+    client.get("a")
+    client.get("a")
+    express = pool.express
+    assert express is not None
+    return lambda name="GET": express.ask(pool, (name, "a"), True, queueing.monotonic())
+
+
+def test_a_fresh_connection_is_used_at_once(pool: ConnectionPool) -> None:
+    """A plain command on it is answered; the connection is back, and was used now."""
+    ask = express_of(pool)
+    (connection,) = pool.capacity.queue.idle
+    used, acquired = connection.last_used, pool.stats().acquired_total
+
+    assert ask() is None
+    assert list(pool.capacity.queue.idle) == [connection]
+    assert connection.last_used > used
+    assert pool.stats().acquired_total == acquired + 1
+
+
+def test_others_go_elsewhere(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not plain, who would pass a waiting caller, and what was idle for a while."""
+    ask = express_of(pool)
+    idle = list(pool.capacity.queue.idle)
+
+    assert ask("WATCH") is ELSEWHERE
+
+    waiter = Waiter()
+    waiter.gone = True
+    pool.capacity.queue.waiters.append(waiter)
+    assert ask() is ELSEWHERE
+    pool.capacity.queue.waiters.clear()
+
+    Clock(monkeypatch).advance(2.0)
+    assert ask() is ELSEWHERE
+    assert list(pool.capacity.queue.idle) == idle
+    assert not idle[0].lease
+
+    idle[0].express = None
+    assert ask() is ELSEWHERE
+    pool.recycle()
+    assert ask() is ELSEWHERE
+
+
+def test_pools_of_ones_own_are_asked(make_pool: MakePool) -> None:
+    """A subclass that overrides how a pool lends has no lane; nor one with redis-py's retry."""
+
+    class Own(ConnectionPool):
+        def acquire(self, timeout: Any = ...) -> Any:
+            return super().acquire(timeout)
+
+    pool = make_pool()
+    assert pool.express is not None
+    assert Own(alias="own").express is None
+    pool.set_retry(Retry(NoBackoff(), 1))
+    assert pool.express is None
+
+
+def lines(act: Callable[[], Any], command: Callable[[], Any]) -> Iterator[int]:
+    """Do `act` at each line of `command`, one after the other; gives the number of the line."""
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        with at_line(line, act) as came_to_that:
+            command()
+        yield line
+        line += 1
+    assert line > 5
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_who_queues_in_the_midst_is_served(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    """At whatever line of a command another asks for the only connection: he gets it after it."""
+    monkeypatch.setattr(queueing, "LOOK_AGAIN", 60.0)
+    pool = make_pool(max_connections=1, timeout=60.0)
+    ask, client, queue = express_of(pool), Redis(connection_pool=pool), pool.capacity.queue
+    served: list[list[Any]] = []
+
+    def queue_up() -> None:
+        served.append(in_background(lambda: pool.release(pool.acquire())))
+        eventually(lambda: queue.waiters or served[-1])
+
+    def command() -> None:
+        if fresh:
+            client.get("a")
+        elif queue.idle:
+            queue.idle[-1].express = None
+            ask()
+
+    for line in lines(queue_up, command):
+        assert all(eventually(lambda each=each: each) == [None] for each in served), line
+
+
+@pytest.mark.parametrize("end", [ConnectionPool.recycle, lambda pool: pool.close(0.0)])
+def test_what_ends_in_the_midst_is_not_kept(
+    make_pool: MakePool, end: Callable[[ConnectionPool], None]
+) -> None:
+    """At whatever line of a command the pool is renewed or closed: no old connection stays."""
+    pools: list[ConnectionPool] = []
+
+    def command() -> None:
+        with contextlib.suppress(redis.ConnectionError):  # that the pool is closed
+            Redis(connection_pool=pools[-1]).get("a")
+
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        pool = make_pool(max_connections=1)
+        pools.append(pool)
+        command()
+        command()
+        with at_line(line, lambda pool=pool: end(pool)) as came_to_that:
+            command()
+        idle = list(pool.capacity.queue.idle)
+        assert all(each.batch is pool.fitness.batch for each in idle), line
+        assert not (pool.closed and idle), line
+        line += 1
+    assert line > 20
+
+
+@pytest.mark.parametrize("change", ["resize", "recycle"])
+def test_a_change_in_the_midst_is_noticed(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A connection that is one too many, or an old one, goes; and it alone."""
+    pool = make_pool(max_connections=3)
+    ask, ask_at_once = express_of(pool), PooledConnection.ask_at_once
+    others = [pool.acquire(), pool.acquire()] if change == "resize" else []
+    pool.warm_up(1)
+
+    def ask_and(connection: PooledConnection, *args: Any) -> Any:
+        reply = ask_at_once(connection, *args)
+        if change == "resize":
+            pool.resize(2)
+        else:
+            pool.recycle()
+            pool.warm_up(2)
+        return reply
+
+    monkeypatch.setattr(PooledConnection, "ask_at_once", ask_and)
+
+    assert ask() is None
+    assert len(pool.capacity.slots()) == (2 if others else 3)
+    assert pool.stats().idle == (0 if others else 2)
+    for other in others:
+        pool.release(other)
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (lambda connection: setattr(connection, "expires_at", 0.0), "lifetime"),
+        (lambda connection: connection.ledger.stain(), "dirty_tainted"),
+        (lambda connection: setattr(connection.ledger, "owed", 1), "dirty_pending"),
+    ],
+)
+def test_what_is_not_fit_is_closed(
+    pool: ConnectionPool,
+    monkeypatch: pytest.MonkeyPatch,
+    happens: Callable[[PooledConnection], None],
+    reason: str,
+) -> None:
+    """A connection that grew too old in the command, or was left in some state, goes."""
+    ask, ask_at_once = express_of(pool), PooledConnection.ask_at_once
+
+    def ask_and(connection: PooledConnection, *args: Any) -> Any:
+        reply = ask_at_once(connection, *args)
+        happens(connection)
+        return reply
+
+    monkeypatch.setattr(PooledConnection, "ask_at_once", ask_and)
+
+    assert ask() is None
+    assert pool.stats().closed_total[reason] == 1
+    assert not pool.capacity.queue.idle
+
+
+def test_a_sweep_is_made_in_time(make_pool: MakePool) -> None:
+    """Who gives back on this lane looks for what was idle too long, as all who give back."""
+    pool = make_pool(max_connections=2)
+    ask = express_of(pool)
+    pool.warm_up(2)
+    pool.capacity.queue.idle[0].last_used = pool.evictor.next_sweep = -1e9
+
+    assert ask() is None
+    assert pool.stats().closed_total["idle"] == 1
+
+
+def test_a_return_in_the_midst_is_noticed(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gives back what another uses does not make it be lent twice."""
+    ask, ask_at_once = express_of(pool), PooledConnection.ask_at_once
+
+    def ask_and(connection: PooledConnection, *args: Any) -> Any:
+        reply = ask_at_once(connection, *args)
+        pool.release(connection)
+        return reply
+
+    monkeypatch.setattr(PooledConnection, "ask_at_once", ask_and)
+
+    with pytest.raises(NotOwned):
+        ask()
+    assert len(pool.capacity.queue.idle) == 1
