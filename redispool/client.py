@@ -18,7 +18,7 @@ from redis.exceptions import (
 
 from . import holders, replies, retries, scopes, telemetry
 from .callbacks import Callbacks
-from .express import ELSEWHERE
+from .express import ELSEWHERE, Express
 from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
@@ -183,7 +183,7 @@ class Redis(Callbacks, redis.Redis):
             try:
                 pool = self.connection_pool
                 express = getattr(pool, "express", None)
-                if express is None or self._is_special(options):
+                if not isinstance(express, Express) or self._is_special(options):
                     return self._execute_once(args, options)
                 reply = express.ask(pool, args, NEVER_DECODE not in options, started)
                 if reply is ELSEWHERE:
