@@ -15,7 +15,7 @@ import redis
 from . import logs
 
 if TYPE_CHECKING:
-    from .connection import PooledConnection
+    from .holding import Holding
     from .lifecycle import Lifecycle
 
 NOT_THE_APPLICATION = (
@@ -51,7 +51,7 @@ class Lease:
         return f"{held}, which is now at {where}" if where else held
 
 
-def note_place(connection: PooledConnection) -> None:
+def note_place(connection: Holding) -> None:
     """Note where the code is that holds `connection`, because it may hold it for long."""
     if connection.lease:
         connection.lease[0].place = caller()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from .slots import Free, Slot
 
 if TYPE_CHECKING:
-    from .connection import PooledConnection
     from .gate import Gate
+    from .holding import Holding
 
 LOOK_AGAIN = 0.5
 """Seconds after which a waiter looks for itself. Hand-over wakes it at once; this heals a hand-over
@@ -85,7 +85,7 @@ class SlotQueue:
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-        self.idle: deque[PooledConnection] = deque()
+        self.idle: deque[Holding] = deque()
         """Open connections; the one used last is at the right end and goes first."""
         self.permits: deque[Slot] = deque()
         self.waiters: deque[Waiter] = deque()
@@ -94,7 +94,7 @@ class SlotQueue:
         """What is free, an idle connection first; None where nothing is, or others wait already."""
         return None if self.waiters else self._pop()
 
-    def give(self, connection: PooledConnection) -> None:
+    def give(self, connection: Holding) -> None:
         """Hand an open connection to the first in the queue, or keep it."""
         if self.waiters and self._offer(connection):
             return
