@@ -132,7 +132,7 @@ class Holding(Bookkeeping):
         self.lease.clear()
         self.disconnect()
 
-    def __del__(self) -> None:
+    def __del__(self, *_: Any) -> None:
         super().__del__()  # type: ignore[misc]  # the line first: its place may go to somebody else at once
         if sys.is_finalizing():
             return  # nothing is lost by the end of the interpreter, and nothing said
@@ -140,6 +140,7 @@ class Holding(Bookkeeping):
             capacity = self.slot.capacity()
             if capacity is not None:
                 count(capacity.reclaimed, "connections")
+            self.lease.clear()
             self.slot = None  # and this before the warning, which a filter may make an error
             warnings.warn(
                 f"{self!r} was never given back; it is closed, and its place is free again",
