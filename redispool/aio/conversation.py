@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from .. import packing
 from ..bookkeeping import VALUES, Bookkeeping
-from ..frames import forget_frames
+from ..frames import clear_frames
 from ..packing import Packed, pack_one
 from ..timekeeping import FOREVER
 from ..wire import CLOSED
@@ -158,7 +158,7 @@ class AsyncConversation(Bookkeeping, base.AbstractConnection):
             await self.connect_check_health(check_health=False)
         except (ConnectionError, TimeoutError) as error:
             error.unsent = True  # type: ignore[union-attr]
-            forget_frames(error)
+            clear_frames(error)
             raise
 
     # Replies

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..capacity import count
 from ..dialling import move_in, note_end, settle_in, wait_or_raise
+from ..frames import without_frames
 from .connection import AsyncPooledConnection
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ async def _try(
             connection.end()
             raise
     except Exception as error:
+        failure = without_frames(error)
         count(pool.counts, "create_failed")
-        return error
+        return failure
     settle_in(connection, slot, pool, batch, started)
     return connection

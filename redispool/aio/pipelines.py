@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from .. import replies, retries, scopes
 from ..bookkeeping import VALUES
-from ..frames import forget_frames
+from ..frames import clear_frames
 from ..holders import go_on, note_watch
 from ..pipelines import PIPELINE
 from ..transactions import conclude, is_plain
@@ -61,7 +61,7 @@ class AsyncPipeline(base.Pipeline):
             found: list[Any] = await super().execute(raise_on_error)
             return found
         except RedisError as error:
-            forget_frames(error)  # of raise_first_error
+            clear_frames(error)  # of raise_first_error
             if isinstance(error, ConnectionError | TimeoutError):
                 retries.warn_in_message(error, PIPELINE, one=False)
             raise
