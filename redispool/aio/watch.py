@@ -90,9 +90,11 @@ class Watch(ABC):
         """Watch the line no more; it is closed, or moves to another loop. From any thread."""
 
     def _came(self, event: int, fd: int) -> None:
-        found = self._waits[event].pop(fd, None)
-        if found is not None and not found[0].done():
-            found[0].set_result(True)
+        waits = self._waits[event]
+        if fd in waits:
+            if not waits[fd][0].done():
+                waits[fd][0].set_result(True)
+            del waits[fd]  # only now: an interruption before leaves the wait to its timer
 
     def _look_at_time(self, loop: Any, deadline: float) -> None:
         """Have one timer for all who wait: it goes off when the first of them may be late."""
@@ -109,8 +111,8 @@ class Watch(ABC):
                 if future.done():
                     del waits[fd]
                 elif deadline <= now:
-                    del waits[fd]
                     future.set_result(False)
+                    del waits[fd]
                 else:
                     first = min(first, deadline)
         if first < FOREVER:
