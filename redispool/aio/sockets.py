@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import embedded
+from ..wire import quiet
 from .line import Line, TLSLine
 
 Limit = Callable[[float | None], float | None]
@@ -71,7 +72,7 @@ async def _addresses(connection: Any) -> list[Any]:
 async def _connect(
     family: int, protocol: int, address: Any, connection: Any, within: Limit
 ) -> Line:
-    line = Line(socket.socket(family, socket.SOCK_STREAM, protocol))
+    line = Line(quiet(socket.socket(family, socket.SOCK_STREAM, protocol)))
     try:
         line.sock.setblocking(False)
         if family != socket.AF_UNIX:
