@@ -13,8 +13,8 @@ from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
 from .. import holders, replies, retries, scopes, telemetry
-from ..bookkeeping import VALUES
 from ..ledger import PLAIN
+from ..replies import VALUES
 from ..sharing import SharingClient
 from .holders import AsyncPubSub
 from .pins import AsyncPin

@@ -14,9 +14,10 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError, TimeoutError
 
 from .. import packing
-from ..bookkeeping import VALUES, Bookkeeping
+from ..bookkeeping import Bookkeeping
 from ..frames import clear_frames
 from ..packing import Packed, pack_one
+from ..replies import VALUES
 from ..timekeeping import FOREVER
 from ..wire import CLOSED
 from .done import DONE, Done

@@ -12,10 +12,10 @@ from redis.asyncio import client as base
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from .. import replies, retries, scopes
-from ..bookkeeping import VALUES
 from ..frames import clear_frames
 from ..holders import go_on, note_watch
 from ..pipelines import PIPELINE
+from ..replies import VALUES
 from ..transactions import conclude, is_plain
 from . import holders
 from .remaining import AsyncRemaining
