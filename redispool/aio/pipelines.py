@@ -86,10 +86,10 @@ class AsyncPipeline(base.Pipeline):
             self._end()
 
     def give_back(self) -> bool:
-        """Give the connection back; whether there was one. Needs no loop: a watch ends the line."""
-        connection = self.connection
-        if self.watching and connection is not None:
-            connection.ledger.stain()
+        """Give the connection back; whether there was one.
+
+        Needs no loop: nothing is sent, and a line on which keys are watched is closed by the pool.
+        """
         return self._end()
 
     def _end(self) -> bool:

@@ -71,9 +71,11 @@ class Watch(ABC):
     def forget(self, fd: int) -> None:
         """Wake who waits for the socket, which is about to be closed. From any thread."""
         loop = self.loop()
+        if loop is None or self.process != os.getpid():
+            return
         for waits in self._waits.values():
             found = waits.pop(fd, None)
-            if found is None or found[0].done() or loop is None:
+            if found is None or found[0].done():
                 continue
             if asyncio._get_running_loop() is loop:
                 found[0].set_result(True)

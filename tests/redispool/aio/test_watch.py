@@ -12,6 +12,7 @@ from redispool import AsyncRedis
 from redispool.aio.line import Line
 from redispool.aio.watch import READ, EpollWatch, LoopWatch, Watches, watches
 from tests.conftest import MakeAsyncPool
+from tests.support.forks import in_child
 from tests.support.loops import Run, until
 
 KINDS = [EpollWatch, LoopWatch]
@@ -106,6 +107,22 @@ def test_closing_wakes_who_waits(
         await until(waiting.done)
 
     run(work())
+
+
+@pytest.mark.usefixtures("kind")
+def test_what_a_forked_child_closes_goes_on_for_its_parent(
+    pair: tuple[Line, socket.socket], run: Run
+) -> None:
+    """A child shares the sets of its parent: it closes its copy of a line, and takes none out."""
+    line, far = pair
+
+    async def work() -> bool:
+        waiting = line.until(READ, 10)
+        in_child(line.close)
+        far.send(b"x")
+        return await waiting
+
+    assert run(work()) is True
 
 
 def test_a_loop_that_cannot_watch_is_refused() -> None:
