@@ -77,7 +77,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> AsyncPipeline:
         """Queue commands and send them together; with `transaction`, between MULTI and EXEC."""
-        return AsyncPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        return AsyncPipeline(self.connection_pool, self._callbacks, transaction, shard_hint)
 
     def pubsub(self, **kwargs: Any) -> AsyncPubSub:
         """Subscribe to channels. The connection is counted apart, within ``max_pubsub``."""
@@ -162,7 +162,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         finally:
             if connection.lease:  # not where a collection, or a fork, came before
                 pool.take_back(connection)
-        callback = replies.callback_for(self.response_callbacks, name)
+        callback = replies.callback_for(self._callbacks, name)
         if callback is None:
             return reply
         value = callback(reply, **replies.without_reading(options))

@@ -12,6 +12,7 @@ from redis.asyncio import client as base
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from .. import replies, retries, scopes
+from ..callbacks import Callbacks
 from ..frames import clear_frames
 from ..holders import go_on, note_watch
 from ..pipelines import PIPELINE
@@ -21,7 +22,7 @@ from . import holders
 from .remaining import AsyncRemaining
 
 
-class AsyncPipeline(base.Pipeline):
+class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py's own
     """redis-py's pipeline; while it watches keys its connection belongs to the scope."""
 
     connection: Any
@@ -128,7 +129,7 @@ class AsyncPipeline(base.Pipeline):
             self._end()
         if raise_on_error and not VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
-        return replies.all_converted(found, self.response_callbacks, commands)
+        return replies.all_converted(found, self._callbacks, commands)
 
     async def _send_all(self, connection: Any, commands: Sequence[replies.Command]) -> list[Any]:
         found: list[Any] = await connection.ask_all([args for args, _ in commands])
