@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 import trustme
 from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.cache import CacheConfig
 from redis.retry import Retry
@@ -497,6 +498,32 @@ def test_a_cache_is_for_threads() -> None:
 
     with pytest.raises(InvalidOption, match=r'REDISPOOL\["default"\]\["CACHE_CONFIG"\]'):
         factory.async_client()
+
+
+def test_connections_that_ask_a_sentinel(
+    flushed: Valkey, make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """redis-py's connections that find their server by a Sentinel are lent like others."""
+
+    class Sentinels:
+        is_master, check_connection = True, False
+
+        async def get_master_address(self) -> tuple[str, int]:
+            return flushed.host, flushed.port
+
+    pool = make_async_pool(
+        host="nobody.invalid", port=1, connection_class=SentinelManagedConnection
+    )
+    pool._connection_kwargs["connection_pool"] = Sentinels()
+    client = AsyncRedis(connection_pool=pool)
+
+    async def work() -> None:
+        assert await asyncio.gather(*[client.echo("x") for _ in range(10)]) == [b"x"] * 10
+
+    for _ in range(2):
+        run(work())
+
+    assert pool.stats().created_total <= 10
 
 
 def test_a_factory_closes_both_kinds(make_factory: MakeFactory, run: Run) -> None:
