@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from .slots import Free, Slot
 
@@ -66,9 +66,9 @@ class Waiter(Bell):
         self.ring()
         return True
 
-    def successor(self) -> Self:
+    def successor(self) -> Waiter:
         """Another waiter for the same caller."""
-        return type(self)()
+        return Waiter()
 
     def claim(self) -> Free | None:
         """What was handed over, for one of the two who ask: the caller, or the giver again."""

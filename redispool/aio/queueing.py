@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Self
 
 from ..flag import Flag
 from ..queueing import SlotQueue, Waiter
@@ -22,8 +21,8 @@ class AsyncBell(Waiter):
         self._rang = False
         self._sleep: asyncio.Future[None] | None = None
 
-    def successor(self) -> Self:
-        return type(self)()
+    def successor(self) -> AsyncBell:
+        return AsyncBell()
 
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone, or its loop does not run.
