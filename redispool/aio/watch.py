@@ -84,6 +84,10 @@ class Watch(ABC):
                     loop.call_soon_threadsafe(_wake, found[0])
 
     @abstractmethod
+    def end(self) -> None:
+        """Let go of what belongs to the system; its loop is closed."""
+
+    @abstractmethod
     def _watch_for(self, line: Line, event: int, loop: Any) -> None:
         """Let `_came` be called when `event` comes."""
 
@@ -96,25 +100,27 @@ class Watch(ABC):
         if fd in waits:
             if not waits[fd][0].done():
                 waits[fd][0].set_result(True)
-            del waits[fd]  # only now: an interruption before leaves the wait to its timer
+            waits.pop(fd, None)  # only now: an interruption before leaves the wait to its timer
 
     def _look_at_time(self, loop: Any, deadline: float) -> None:
         """Have one timer for all who wait: it goes off when the first of them may be late."""
         if self._timer is not None:
             self._timer.cancel()
         self._next_look = deadline
-        self._timer = loop.call_later(max(deadline - monotonic(), 0.0), self._end_the_late, loop)
+        # Not a method: the timer would hold the watch, which holds the timer, and its set open.
+        self._timer = loop.call_later(max(deadline - monotonic(), 0.0), _look, self.reference, loop)
 
-    def _end_the_late(self, loop: Any) -> None:
+    def end_the_late(self, loop: Any) -> None:
+        """Tell those whose time is over, and set the timer for the first of the others."""
         now, first = monotonic(), FOREVER
         self._timer, self._next_look = None, FOREVER
         for waits in self._waits.values():
             for fd, (future, deadline) in list(waits.items()):
                 if future.done():
-                    del waits[fd]
+                    waits.pop(fd, None)
                 elif deadline <= now:
                     future.set_result(False)
-                    del waits[fd]
+                    waits.pop(fd, None)
                 else:
                     first = min(first, deadline)
         if first < FOREVER:
@@ -144,9 +150,12 @@ class EpollWatch(Watch):
         line.watch = self.reference
 
     def leave(self, line: Line) -> None:
-        if self.process == os.getpid() and not self._epoll.closed:
-            with contextlib.suppress(OSError):
+        if self.process == os.getpid():
+            with contextlib.suppress(OSError, ValueError):  # it is not there, or the set is closed
                 self._epoll.unregister(line.fd)
+
+    def end(self) -> None:
+        self._epoll.close()
 
     def _look(self) -> None:
         for fd, events in self._epoll.poll(0, AT_ONCE):
@@ -186,6 +195,9 @@ class LoopWatch(Watch):
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._take_out_if_idle, line.fd)
 
+    def end(self) -> None:
+        pass  # all of it is the loop's
+
     def _take_out(self, fd: int) -> None:
         loop = self.loop()
         if loop is not None:
@@ -195,6 +207,12 @@ class LoopWatch(Watch):
     def _take_out_if_idle(self, fd: int) -> None:
         if not any(fd in waits for waits in self._waits.values()):
             self._take_out(fd)
+
+
+def _look(reference: weakref.ref[Watch], loop: Any) -> None:
+    watch = reference()
+    if watch is not None:
+        watch.end_the_late(loop)
 
 
 def _wake(future: asyncio.Future[bool]) -> None:
@@ -224,8 +242,13 @@ class Watches:
         return self._make(loop)
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Watch:
+        # A loop of uvloop that is closed keeps what it had until a collection.
         for number, reference in list(self._by_loop.items()):
-            if reference() is None:
+            watch = reference()
+            known = watch.loop() if watch is not None else None
+            if watch is not None and (known is None or known.is_closed()):
+                watch.end()
+            if known is None or known.is_closed():
                 self._by_loop.pop(number, None)
         if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
             raise NotImplementedError(

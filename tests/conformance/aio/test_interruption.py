@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import zlib
 from typing import get_args
 
@@ -36,6 +37,8 @@ def test_interrupted_at_every_point(
     kind: Kind,
 ) -> None:
     """Whatever is raised, wherever: all places are there, and replies are one's own."""
+    # The records would keep the frames of what is logged, and those what they hold.
+    caplog.set_level(logging.CRITICAL + 1, logger="asyncio")
     # What is raised in a callback of the loop is logged, and costs whoever waits his time.
     pool = make_async_pool(
         max_connections=2, max_pubsub=1, socket_timeout=0.2, retry="never", timeout=5.0
