@@ -243,7 +243,9 @@ class Watches:
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Watch:
         # A loop of uvloop that is closed keeps what it had until a collection.
-        for number, reference in list(self._by_loop.items()):
+        # A copy is one step in CPython; list(dict.items()) is not, for it makes tuples, which may
+        # begin a collection, and that lets other threads run.
+        for number, reference in self._by_loop.copy().items():
             watch = reference()
             known = watch.loop() if watch is not None else None
             if watch is not None and (known is None or known.is_closed()):
