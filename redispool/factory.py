@@ -108,7 +108,7 @@ class PoolFactory:
 
     def async_stats(self) -> dict[str, PoolStats]:
         """The figures of the pools for asyncio, of the aliases that were used."""
-        return {alias: pool.stats() for alias, pool in list(self._async_pools.items())}
+        return {alias: pool.stats() for alias, pool in self._async_pools.copy().items()}
 
     def close(self, timeout: float = CLOSE_WITHIN) -> int:
         """Close all pools for good; closing again does nothing.

@@ -115,7 +115,7 @@ class Watch(ABC):
         now, first = monotonic(), FOREVER
         self._timer, self._next_look = None, FOREVER
         for waits in self._waits.values():
-            for fd, (future, deadline) in list(waits.items()):
+            for fd, (future, deadline) in waits.copy().items():
                 if future.done():
                     waits.pop(fd, None)
                 elif deadline <= now:
