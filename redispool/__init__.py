@@ -4,6 +4,8 @@ A pool lives as long as the process, a scope as long as one request. The client 
 ``redis.Redis``.
 """
 
+from .aio.client import AsyncRedis
+from .aio.pool import AsyncConnectionPool
 from .client import Redis
 from .errors import (
     EmbeddedServerError,
@@ -22,6 +24,8 @@ from .scopes import Scope, scope
 from .stats import PoolStats
 
 __all__ = [
+    "AsyncConnectionPool",
+    "AsyncRedis",
     "ConnectionPool",
     "EmbeddedServerError",
     "ForkedLease",

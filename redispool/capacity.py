@@ -13,7 +13,7 @@ from .queueing import LOOK_AGAIN, SlotQueue
 from .slots import Place, Slot, Tally
 
 if TYPE_CHECKING:
-    from .connection import PooledConnection
+    from .holding import Holding
 
 
 class Capacity:
@@ -81,7 +81,7 @@ class Capacity:
         self.gate.leave(slot)
         self.reclaim(slot)
 
-    def resize(self, size: int) -> list[PooledConnection]:
+    def resize(self, size: int) -> list[Holding]:
         """Have `size` slots; gives the idle connections that are too many, for the caller to close.
 
         Slots in use that are too many end when they are given back.
@@ -95,7 +95,7 @@ class Capacity:
         finally:
             self._resizing.release()
 
-    def _become(self, size: int) -> list[PooledConnection]:
+    def _become(self, size: int) -> list[Holding]:
         # The old size is exact while others give back; where the last change was interrupted, only
         # what is there tells what is missing.
         present = self.size if self._settled else len(self._places) - len(self.surplus)
@@ -120,7 +120,7 @@ class Capacity:
         """What happened in all places, those that ended among them."""
         return [place.tally for place in list(self._places)] + list(self._ended)
 
-    def connections(self) -> list[PooledConnection]:
+    def connections(self) -> list[Holding]:
         """All connections, idle or in use."""
         held = (slot.held for slot in self.slots())
         found = (reference() for reference in held if reference is not None)
@@ -134,7 +134,7 @@ class Capacity:
         returns = (connection.last_used for connection in self.connections())
         return self.gate.hopeless(now, max(returns, default=0.0))
 
-    def _take_away_one(self) -> PooledConnection | None:
+    def _take_away_one(self) -> Holding | None:
         """End a permit, else an idle connection's slot, else the next one that comes back."""
         try:
             self._end(self.queue.permits.popleft())

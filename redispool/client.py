@@ -17,22 +17,18 @@ from redis.exceptions import (
 )
 
 from . import holders, replies, retries, scopes, telemetry
-from .callbacks import Callbacks
 from .express import ELSEWHERE, Express
 from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
 from .pipelines import Pipeline
 from .pool import ConnectionPool
+from .sharing import SharingClient
 
 __all__ = ["Redis"]
 
 
-LISTENERS = frozenset({"credential_provider", "event_dispatcher"})
-"""What redis-py's client takes beside a pool: whom it tells of new credentials."""
-
-
-class Redis(Callbacks, redis.Redis):
+class Redis(SharingClient, redis.Redis):
     """A ``redis.Redis`` with every command and option of it.
 
     Args:
@@ -47,58 +43,8 @@ class Redis(Callbacks, redis.Redis):
     """
 
     connection_pool: Any
-    _parses_by_itself = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._parses_by_itself = cls.parse_response is not redis.Redis.parse_response
-
-    def __init__(
-        self,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        password: str | None = None,
-        *,
-        connection_pool: Any = None,
-        single_connection_client: bool = False,
-        **settings: Any,
-    ) -> None:
-        for name, part in (("host", host), ("port", port), ("db", db), ("password", password)):
-            if part is not None:
-                settings[name] = part
-        if connection_pool is not None and not settings and not single_connection_client:
-            self._share(connection_pool)
-            return
-        listeners = {name: settings.pop(name) for name in LISTENERS & settings.keys()}
-        if connection_pool is not None and settings:
-            raise TypeError(f"options belong to the pool, not to its client: {list(settings)}")
-        if connection_pool is None and "credential_provider" in listeners:
-            settings["credential_provider"] = listeners.pop("credential_provider")
-        pool = ConnectionPool(**settings) if connection_pool is None else connection_pool
-        super().__init__(
-            connection_pool=pool, single_connection_client=single_connection_client, **listeners
-        )
-        self.auto_close_connection_pool = connection_pool is None
-
-    def _share(self, pool: Any) -> None:
-        """Be one more client of `pool`, without the 0.1 ms that redis-py's constructor takes."""
-        ours = isinstance(pool, ConnectionPool)
-        state = pool.state_of_clients if ours else None
-        if state is None:
-            super().__init__(connection_pool=pool)
-            if ours:
-                self.response_callbacks = self._callbacks  # to be read only, by this one too
-                # Without the pool, which would hold itself.
-                pool.state_of_clients = {**vars(self), "connection_pool": None}
-        else:
-            vars(self).update(state)
-            self.connection_pool = pool
-
-    @classmethod
-    def from_url(cls, url: str, **settings: Any) -> Redis:
-        """A client with a pool of its own for `url`; no option may contradict the URL."""
-        return cls(url=url, **settings)
+    pool_class = ConnectionPool
+    redis_py = redis.Redis
 
     @contextlib.contextmanager
     def pinned(self, timeout: float | object | None = ...) -> Iterator[Redis]:
@@ -140,16 +86,6 @@ class Redis(Callbacks, redis.Redis):
         # Not with the client's event_dispatcher: that has a lock, and what left it taken in one
         # subscription would stop all others.
         return PubSub(pool, **kwargs)
-
-    def _on(self, pool: Any) -> Redis:
-        """The same client on another pool, without the 0.1 ms that redis-py's constructor takes."""
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin.connection_pool = pool
-        twin.connection = None
-        twin._single_connection_client = False
-        twin.auto_close_connection_pool = False
-        return twin
 
     def _on_held_connection(self, *args: Any) -> Any:
         held = self.connection is not None or isinstance(self.connection_pool, Pin)
@@ -247,8 +183,3 @@ class Redis(Callbacks, redis.Redis):
     def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
         holders.settle_up(conn)
         return super()._send_command_parse_response(conn, *args, **options)
-
-    @property
-    def _pool_of_tries(self) -> Any:
-        """The pool whose options say what is sent again: none, while a connection is held."""
-        return None if self.connection is not None else self.connection_pool

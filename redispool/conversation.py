@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import socket
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from hiredis import pack_command
 from redis import connection as base
@@ -14,31 +13,24 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
 from . import packing
+from .bookkeeping import Bookkeeping
 from .frames import clear_frames
-from .leases import Lease
-from .ledger import Ledger
 from .packing import TEXTS, Packed, pack_one
 from .replies import VALUES
 from .timed_line import TimedLine
 from .wire import Wire
 
 
-class Conversation(TimedLine):
+class Conversation(Bookkeeping, TimedLine):
     """What a connection says and hears: mixed into redis-py's classes.
 
     It is led by whoever holds the connection, and refused to others.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.ledger = Ledger()
-        # Claimed by list.pop(): of two that give back at the same time, one finds it empty.
-        self.lease: list[Lease] = []
+        self._open_books()
         super().__init__(*args, **kwargs)
         self._fast_packer = packing.is_fast(self._command_packer)
-
-    def _refuse(self) -> NoReturn:
-        """Raise what tells somebody who does not hold the connection."""
-        raise NotImplementedError
 
     # Commands
 
@@ -136,21 +128,6 @@ class Conversation(TimedLine):
             clear_frames(error)
             raise
 
-    def _book(self, command: Any) -> None:
-        if not isinstance(command, Packed):
-            self.ledger.stain()  # somebody packed it: how many replies it brings nobody knows
-        elif not self.ledger.sent(command.batch):
-            self._wait_as_long_as_the_server(command.batch)
-
-    def _sending_failed(self, error: BaseException, *, unsent: bool) -> NoReturn:
-        """Close the line, and raise the error: redis-py's for one of the system's."""
-        self.disconnect()
-        box = [failure_of_send(error)]
-        del error
-        if isinstance(box[0], ConnectionError | TimeoutError):
-            box[0].unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
-        raise box.pop()  # as in _value_in
-
     # Replies
 
     def read_response(
@@ -188,14 +165,8 @@ class Conversation(TimedLine):
             self._reading_failed(error, disconnect=True)
             raise
         self._replied(count)
-        if VALUES.issuperset(map(type, replies)):
-            return replies
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            self.ledger.refused_write()
-        box = [reply for reply in replies if is_refusal(reply)][:1]
-        if box:
-            del replies
-            self._value_in(box, disconnect=True)
+        if not VALUES.issuperset(map(type, replies)):
+            self._look_for_refusals(replies)
         return replies
 
     def _response_or_error(self) -> Any:
@@ -203,27 +174,6 @@ class Conversation(TimedLine):
             return self.read_response()
         except ResponseError as error:
             return error
-
-    def _value_in(self, box: list[Any], disconnect: bool) -> Any:
-        """The reply in `box`, which is raised where it is an error."""
-        if is_refusal(box[0]):
-            if disconnect:
-                self.disconnect()
-            box[:] = box[0][:1] if isinstance(box[0], list) else box
-        if isinstance(box[0], ReadOnlyError):
-            self.ledger.refused_write()
-        if isinstance(box[0], Exception):
-            raise box.pop()  # no name for it here: it would hold this frame, and the frame it
-        return box.pop()
-
-    def _reading_failed(self, error: BaseException, disconnect: bool) -> None:
-        """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
-        if disconnect:
-            self.disconnect()
-        if isinstance(error, BlockingIOError | socket.timeout):
-            raise TimeoutError("Timeout reading from socket")
-        if isinstance(error, OSError):
-            raise ConnectionError(f"Error while reading from {self._host_error()} : {error.args}")
 
     def _read_as_redis_py(self, disable_decoding: bool, others: dict[str, Any]) -> Any:
         """Let redis-py read: with its own parser, or for a subscription."""
@@ -245,23 +195,6 @@ class Conversation(TimedLine):
             raise
         self._replied(1)
         return response
-
-
-def failure_of_send(error: BaseException) -> BaseException:
-    """redis-py's error for one of the system's."""
-    if isinstance(error, BlockingIOError | socket.timeout):
-        return TimeoutError("Timeout writing to socket")
-    if isinstance(error, OSError):
-        number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
-        return ConnectionError(f"Error {number} while writing to socket. {text}.")
-    return error
-
-
-def is_refusal(reply: Any) -> bool:
-    """Whether a reply says that the server does not serve at all: redis-py hangs up then."""
-    if isinstance(reply, list) and reply:
-        reply = reply[0]
-    return isinstance(reply, ConnectionError)
 
 
 @functools.cache

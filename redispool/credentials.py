@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import logging
 import weakref
 from collections.abc import Callable
@@ -27,14 +28,21 @@ class CallableProvider(CredentialProvider):
     """Asks a function at each connect.
 
     Args:
-        ask: gives a password, or a pair of username and password.
+        ask: gives a password, or a pair of username and password; for asyncio it may be a coroutine
+            function.
     """
 
     def __init__(self, ask: Callable[[], Any]) -> None:
         self._ask = ask
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        return self._checked(self._ask())
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         found = self._ask()
+        return self._checked(await found if inspect.isawaitable(found) else found)
+
+    def _checked(self, found: Any) -> tuple[str] | tuple[str, str]:
         match found:
             case str():
                 return (found,)

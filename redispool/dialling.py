@@ -15,6 +15,8 @@ from .frames import without_frames
 from .retries import FINAL
 
 if TYPE_CHECKING:
+    from .holding import Holding
+    from .lending import Lending
     from .pool import ConnectionPool
     from .slots import Slot
 
@@ -40,27 +42,48 @@ def dial(
     started = monotonic()
     try:
         outcome = _try(pool, slot, started, connect_by)
-        if isinstance(outcome, PooledConnection):
-            _note_success(pool, slot)
-            return outcome
         # Not inside an except block: an interruption there would keep the frames of the old error.
-        now = monotonic()
-        if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
-            _note_failure(pool, outcome, now)
-        pool.capacity.abandon(slot)  # only now, while the gate is shut
+        note_end(pool, slot, outcome, started, connect_by)
     except BaseException:
         # Not left to the finalizer: errors of redis-py keep these frames until a collection.
         pool.capacity.abandon(slot)
         raise
-    if may_pass(outcome) and _worth_waiting(pool, now, wait_until):
-        return None
-    pool.capacity.queue.wake_first()
-    if isinstance(outcome, AuthenticationError):
-        wording.name_the_setting(pool, outcome)
-    outcome.dialling = True  # type: ignore[attr-defined]  # read by the client's retry
+    if isinstance(outcome, PooledConnection):
+        return outcome
     box = [outcome]
-    del outcome
-    raise box.pop()  # no name for it here: it would hold this frame, and the frame the error
+    del outcome  # which would hold this frame, and the frame the error
+    wait_or_raise(pool, box, wait_until)
+    return None
+
+
+def note_end(
+    pool: Lending, slot: Slot, outcome: Holding | Exception, started: float, connect_by: float
+) -> None:
+    """Note what came of a dial: a connection, or the error in place of one."""
+    if not isinstance(outcome, Exception):
+        _note_success(pool, slot)
+        return
+    now = monotonic()
+    if may_pass(outcome) and was_fair(outcome, started, connect_by, now):
+        _note_failure(pool, outcome, now)
+    pool.capacity.abandon(slot)  # only now, while the gate is shut
+
+
+def wait_or_raise(pool: Lending, box: list[Exception], wait_until: float) -> None:
+    """Raise the error of a dial, which is in `box`; return where another try is worth waiting for.
+
+    Args:
+        pool: whose dial it was.
+        box: emptied, so that no frame holds the error that holds the frame.
+        wait_until: until when the caller can wait.
+    """
+    if may_pass(box[0]) and _worth_waiting(pool, monotonic(), wait_until):
+        return
+    pool.capacity.queue.wake_first()
+    if isinstance(box[0], AuthenticationError):
+        wording.name_the_setting(pool, box[0])
+    box[0].dialling = True  # type: ignore[attr-defined]  # read by the client's retry
+    raise box.pop()
 
 
 def may_pass(error: Exception) -> bool:
@@ -76,12 +99,12 @@ def was_fair(error: Exception, started: float, connect_by: float, now: float) ->
     return not cut_off or connect_by - started >= policy.FAIR_TRY
 
 
-def _worth_waiting(pool: ConnectionPool, now: float, wait_until: float) -> bool:
+def _worth_waiting(pool: Lending, now: float, wait_until: float) -> bool:
     capacity = pool.capacity
     return now + capacity.gate.opens_in(now) < wait_until and not capacity.hopeless(now)
 
 
-def _note_success(pool: ConnectionPool, slot: Slot) -> None:
+def _note_success(pool: Lending, slot: Slot) -> None:
     gate, queue = pool.capacity.gate, pool.capacity.queue
     gate.leave(slot)
     ended = gate.succeeded()
@@ -91,7 +114,7 @@ def _note_success(pool: ConnectionPool, slot: Slot) -> None:
         queue.hand_over()
 
 
-def _note_failure(pool: ConnectionPool, error: Exception, now: float) -> None:
+def _note_failure(pool: Lending, error: Exception, now: float) -> None:
     begun = pool.capacity.gate.failed(error, now)
     if begun is not None:
         logs.warn(wording.gone_away(pool, begun))
@@ -111,21 +134,33 @@ def _try(
         failure = without_frames(error)
         count(pool.counts, "create_failed")
         return failure
+    settle_in(connection, slot, pool, batch, started)
+    return connection
+
+
+def _connect(connection: PooledConnection, slot: Slot, now: float, deadline: float) -> None:
+    move_in(connection, slot, now)
+    try:
+        connection.open(deadline)
+    except BaseException:
+        connection.end()
+        raise
+
+
+def move_in(connection: Holding, slot: Slot, now: float) -> None:
+    """Put a connection that is not open yet in its place, lent to the caller."""
+    connection.slot = slot
+    connection.lend(now)
+    slot.held = weakref.ref(connection)
+
+
+def settle_in(
+    connection: Holding, slot: Slot, pool: Lending, batch: object, started: float
+) -> None:
+    """Note that the connection is open, and of which batch it is."""
     connection.batch = batch
     connection.born = started
     connection.expires_at = pool.policy.expires_at(started)
     slot.tally.acquired += 1
     slot.tally.created += 1
     slot.tally.create_seconds += monotonic() - started
-    return connection
-
-
-def _connect(connection: PooledConnection, slot: Slot, now: float, deadline: float) -> None:
-    connection.slot = slot
-    connection.lend(now)
-    slot.held = weakref.ref(connection)
-    try:
-        connection.open(deadline)
-    except BaseException:
-        connection.end()
-        raise

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,12 +23,12 @@ from .dialect import translated
 from .express import Express
 from .options import PASSED_ON, PoolOptions, kind_of
 from .shared_cache import shared_cache
-from .transports import BY_TRANSPORT, driver, pooled
+from .transports import driver
 
 EMBEDDED_DIRECTORY = ".redispool"
 
 
-class RedisPyPool(base.ConnectionPool):
+class RedisPyPool:
     """The names of ``redis.ConnectionPool``, for redis-py's client, Sentinel and third parties.
 
     It shares the type and the names with redis-py's pool, and none of its state.
@@ -35,6 +36,8 @@ class RedisPyPool(base.ConnectionPool):
 
     capacity: Capacity
     express: Express | None
+    connection_class: Any
+    _event_dispatcher: Any
 
     def __init__(
         self,
@@ -47,8 +50,8 @@ class RedisPyPool(base.ConnectionPool):
         self.alias = alias
         self.retry_mode = "" if isinstance(options.retry, Retry) else options.retry
         """The option ``retry``; empty where a ``Retry`` of redis-py's decides."""
-        self.connection_class = pooled(connection_class or BY_TRANSPORT[options.transport])
-        self._connection_kwargs = connection_kwargs(options, base_path)
+        self.connection_class = self._class_for(options, connection_class)
+        self._connection_kwargs = connection_kwargs(options, base_path, self._retry_like)
         self._shared_cache = shared_cache(options)
         self.cache = None if self._shared_cache is None else self._shared_cache.cache
         self._event_dispatcher = EventDispatcher()
@@ -60,21 +63,30 @@ class RedisPyPool(base.ConnectionPool):
         self._lock = threading.RLock()  # part of redis-py's interface; the pool takes no lock
 
     @abstractmethod
-    def acquire(self) -> PooledConnection:
-        """Take a connection."""
+    def _class_for(self, options: PoolOptions, wanted: type[Any] | None) -> type[Any]:
+        """The class of the connections; made of `wanted`, where it is given."""
 
     @abstractmethod
     def recycle(self) -> None:
         """Replace all connections."""
 
+    @abstractmethod
+    def re_auth_callback(self, token: Any) -> Any:
+        """Credentials have changed."""
+
+    @abstractmethod
+    def close(self) -> int:
+        """End the pool."""
+
+    @staticmethod
+    def _retry_like(retry: Retry) -> Any:
+        """The same `retry` for the kind of connections that this pool has."""
+        return retry
+
     @property
-    def max_connections(self) -> int:  # type: ignore[override]  # redis-py's is a plain attribute
+    def max_connections(self) -> int:
         """The bound of now; changed by `ConnectionPool.resize`."""
         return self.capacity.size
-
-    def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:
-        """redis-py's name of `ConnectionPool.acquire`."""
-        return self.acquire()
 
     def make_connection(self) -> PooledConnection:
         """A connection object, not yet open and in no place of the pool."""
@@ -88,14 +100,6 @@ class RedisPyPool(base.ConnectionPool):
         made.name_is_ours = self.options.client_name is None
         return made
 
-    def disconnect(self, inuse_connections: bool = True) -> None:
-        """Replace all connections; those in use are closed when they are given back, never cut."""
-        self.recycle()
-
-    def reset(self) -> None:
-        """The same as `disconnect`."""
-        self.recycle()
-
     def owns_connection(self, connection: Any) -> bool:
         """Whether this pool, in this process, lent `connection`."""
         slot = getattr(connection, "slot", None)
@@ -104,13 +108,9 @@ class RedisPyPool(base.ConnectionPool):
     def set_retry(self, retry: Retry) -> None:
         """Let redis-py's `retry` decide what is tried again, on all connections from now on."""
         self.retry_mode, self.express = "", None
-        self._connection_kwargs["retry"] = retry
+        self._connection_kwargs["retry"] = own = self._retry_like(retry)
         for connection in self.capacity.connections():
-            connection.retry = retry
-
-    def re_auth_callback(self, token: Any) -> None:
-        """Credentials have changed: every connection is renewed with the new ones."""
-        self.recycle()
+            connection.retry = own  # type: ignore[attr-defined]
 
     def maint_notifications_enabled(self) -> bool:
         """Never: they would switch off the check for unread replies."""
@@ -147,14 +147,16 @@ def options_from(settings: dict[str, Any]) -> PoolOptions:
     return PoolOptions(**own, connection=further)
 
 
-def connection_kwargs(options: PoolOptions, base_path: Path | None) -> dict[str, Any]:
-    """The arguments of redis-py's connection class."""
+def connection_kwargs(
+    options: PoolOptions, base_path: Path | None, retry_like: Callable[[Retry], Any]
+) -> dict[str, Any]:
+    """The arguments of redis-py's connection class; `retry_like` adapts its ``retry``."""
     kwargs: dict[str, Any] = {
         "db": options.db,
         "decode_responses": options.decode_responses,
         "health_check_interval": 0,  # the pool checks before it lends
         "protocol": options.protocol,
-        "retry": retry_of_connections(options),
+        "retry": retry_like(retry_of_connections(options)),
         "socket_connect_timeout": options.socket_connect_timeout,
         "socket_timeout": options.socket_timeout,
         **driver(),

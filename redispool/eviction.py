@@ -10,7 +10,7 @@ from .capacity import Capacity, count
 from .policy import Policy
 
 if TYPE_CHECKING:
-    from .connection import PooledConnection
+    from .holding import Holding
 
 
 class Evictor:
@@ -31,12 +31,12 @@ class Evictor:
         self.next_sweep = 0.0
         """When to look again for what is idle for too long, on the monotonic clock."""
 
-    def end(self, connection: PooledConnection, reason: str) -> None:
+    def end(self, connection: Holding, reason: str) -> None:
         """Close a connection whose place is the caller's."""
         count(self.closings, reason)
         connection.end()
 
-    def end_idle(self, connection: PooledConnection, reason: str) -> None:
+    def end_idle(self, connection: Holding, reason: str) -> None:
         """Close a connection that was taken out of the idle ones, and free its place."""
         slot = connection.slot
         self.end(connection, reason)

@@ -51,14 +51,14 @@ class Express:
         if self._waiters or args[0] not in PLAIN:
             return ELSEWHERE
         try:
-            connection = self._idle.pop()
+            connection: Any = self._idle.pop()
         except IndexError:
             return ELSEWHERE
         wire = connection.express
         if wire is None or not self._fitness.fresh(connection, now):
             self._queue.give(connection)
             return ELSEWHERE
-        connection.slot.tally.acquired += 1  # type: ignore[union-attr]  # it is idle
+        connection.slot.tally.acquired += 1
         connection.lease.append(Lease(now))
         try:
             return connection.ask_at_once(wire, args, decode)

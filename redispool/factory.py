@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from . import fork
+from .aio.client import AsyncRedis
+from .aio.pool import AsyncConnectionPool
 from .client import Redis
 from .errors import InvalidOption, PoolClosed
+from .lending import Lending
 from .lifecycle import CLOSE_WITHIN
 from .options import PoolOptions
 from .pool import ConnectionPool
@@ -20,12 +24,15 @@ from .stats import PoolStats
 
 __all__ = ["PoolFactory"]
 
+_Pool = TypeVar("_Pool", ConnectionPool, AsyncConnectionPool)
+
 
 class PoolFactory:
     """The pools of one application in this process.
 
     Making it reads and checks the settings and opens no socket. A forked child may go on using it:
-    every pool begins anew there. As a context manager it closes the pools at the end.
+    every pool begins anew there. As a context manager (``with`` or ``async with``) it closes the
+    pools at the end.
 
     Args:
         settings: what ``REDISPOOL`` holds: alias → URL, dict of options or `PoolOptions`; a text is
@@ -43,7 +50,9 @@ class PoolFactory:
         self.options: Mapping[str, PoolOptions] = read_settings(settings)
         self._base_path = Path(base_path or Path.cwd())
         self._pools: dict[str, ConnectionPool] = {}
+        self._async_pools: dict[str, AsyncConnectionPool] = {}
         self._clients: dict[str, Redis] = {}
+        self._async_clients: dict[str, AsyncRedis] = {}
         self._making = threading.Lock()
         self._closed = False
         fork.register(self)
@@ -59,7 +68,15 @@ class PoolFactory:
         Raises:
             InvalidOption: no such alias is defined. PoolClosed: the factory was closed.
         """
-        return self._pools.get(alias) or self._make(alias)
+        return self._pools.get(alias) or self._make(alias, ConnectionPool, self._pools)
+
+    def async_pool(self, alias: str = DEFAULT) -> AsyncConnectionPool:
+        """The pool of `alias` for asyncio, the same for all event loops and threads.
+
+        ``max_connections`` bounds it and the pool for threads, each by itself. Errors: see `pool`.
+        """
+        found = self._async_pools.get(alias)
+        return found or self._make(alias, AsyncConnectionPool, self._async_pools)
 
     def client(self, alias: str = DEFAULT) -> Redis:
         """The client of `alias`: one for all threads and requests.
@@ -72,13 +89,31 @@ class PoolFactory:
             client = self._clients.setdefault(alias, Redis(connection_pool=self.pool(alias)))
         return client
 
+    def async_client(self, alias: str = DEFAULT) -> AsyncRedis:
+        """The client of `alias` for asyncio: one for all event loops, threads and requests.
+
+        Raises:
+            InvalidOption: no such alias is defined. PoolClosed: the factory was closed.
+        """
+        client = self._async_clients.get(alias)
+        if client is None:
+            made = AsyncRedis(connection_pool=self.async_pool(alias))
+            client = self._async_clients.setdefault(alias, made)
+        return client
+
     def stats(self) -> dict[str, PoolStats]:
         """The figures of every alias in this process; of a closed factory, of the used ones."""
         aliases = [alias for alias in self.options if alias in self._pools or not self._closed]
         return {alias: self.pool(alias).stats() for alias in aliases}
 
+    def async_stats(self) -> dict[str, PoolStats]:
+        """The figures of the pools for asyncio, of the aliases that were used."""
+        return {alias: pool.stats() for alias, pool in self._async_pools.copy().items()}
+
     def close(self, timeout: float = CLOSE_WITHIN) -> int:
         """Close all pools for good; closing again does nothing.
+
+        Where an event loop runs in the calling thread, use `aclose`: this would stop the loop.
 
         Args:
             timeout: seconds, for all pools together, until held connections are cut.
@@ -89,24 +124,35 @@ class PoolFactory:
         with self._making:
             self._closed = True
         deadline = monotonic() + timeout
-        return sum(
-            pool.close(max(deadline - monotonic(), 0.0)) for pool in list(self._pools.values())
-        )
+        pools: list[Lending] = [*self._async_pools.values(), *self._pools.values()]
+        return sum(pool.close(max(deadline - monotonic(), 0.0)) for pool in pools)
 
-    def _make(self, alias: str) -> ConnectionPool:
+    async def aclose(self, timeout: float = CLOSE_WITHIN) -> int:
+        """The same, and the loop goes on meanwhile: for the shutdown of an ASGI application."""
+        with self._making:
+            self._closed = True
+        deadline = monotonic() + timeout
+        cut = 0
+        for pool in list(self._async_pools.values()):
+            cut += await pool.aclose(max(deadline - monotonic(), 0.0))
+        for other in list(self._pools.values()):
+            cut += await asyncio.to_thread(other.close, max(deadline - monotonic(), 0.0))
+        return cut
+
+    def _make(self, alias: str, kind: type[_Pool], known: dict[str, _Pool]) -> _Pool:
         if alias not in self.options:
             defined = ", ".join(self.options)
             raise InvalidOption(f'REDISPOOL["{alias}"]', f"is not defined; defined are: {defined}")
         with self._making:
-            if self._closed and alias not in self._pools:
+            if self._closed and alias not in known:
                 raise PoolClosed("this PoolFactory is closed; make a new one")
-            if alias not in self._pools:
-                self._pools[alias] = self._new_pool(alias)
-            return self._pools[alias]
+            if alias not in known:
+                known[alias] = self._new_pool(alias, kind)
+            return known[alias]
 
-    def _new_pool(self, alias: str) -> ConnectionPool:
+    def _new_pool(self, alias: str, kind: type[_Pool]) -> _Pool:
         try:
-            return ConnectionPool(self.options[alias], alias=alias, base_path=self._base_path)
+            return kind(self.options[alias], alias=alias, base_path=self._base_path)
         except InvalidOption as error:
             key = f'REDISPOOL["{alias}"]["{error.option.upper()}"]'
             raise InvalidOption(key, error.complaint) from error
@@ -125,6 +171,12 @@ class PoolFactory:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<PoolFactory {', '.join(self.options)}>"

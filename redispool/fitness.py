@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .capacity import Capacity, count
 from .ledger import READ_ONLY
@@ -12,6 +12,7 @@ from .policy import PING_WITHIN, RENEWED_FOR, Check, Policy
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
+    from .holding import Holding
 
 
 class Fitness:
@@ -36,7 +37,7 @@ class Fitness:
         """From now on no connection opened until now is kept."""
         self.batch = object()
 
-    def fresh(self, connection: PooledConnection, now: float) -> bool:
+    def fresh(self, connection: Holding, now: float) -> bool:
         """Whether an idle connection may be lent as it is: what `reason_not_to_lend` says, fast."""
         last_used = connection.last_used
         return (
@@ -49,6 +50,16 @@ class Fitness:
         self, connection: PooledConnection, now: float, deadline: float
     ) -> str | None:
         """Why an idle connection is to be closed; None where it is well. May ask the server."""
+        reason = self.reason_at_first_sight(connection, now)
+        if reason is Check.PING:
+            answered = connection.answers(self.ping_within(deadline - now))
+            return None if answered else self.note_dead()
+        return reason
+
+    def reason_at_first_sight(
+        self, connection: Holding, now: float
+    ) -> str | Literal[Check.PING] | None:
+        """The same without asking the server; ``Check.PING`` where only that can tell."""
         if self._capacity.shut.is_set():
             return "pool_closed"
         if now >= connection.expires_at:
@@ -56,12 +67,23 @@ class Fitness:
         if self._policy.idle_too_long(connection.last_used, now):
             return "idle"
         wanted = self._policy.check(connection.last_used, now, self._suspect_since)
-        if wanted is Check.NONE or self._is_well(connection, wanted, deadline - now):
+        if wanted is Check.NONE:
             return None
+        count(self.checks, wanted.value)
+        if not connection.alive():
+            return self.note_dead()
+        return Check.PING if wanted is Check.PING else None
+
+    def ping_within(self, left: float) -> float:
+        """Seconds that the answer to a health check may take, where `left` are left."""
+        return min(PING_WITHIN, max(left, 0.0))
+
+    def note_dead(self) -> str:
+        """A line was found dead: all that were idle then are looked at. Gives the reason."""
         self._suspect_since = monotonic()
         return "dead_at_checkout"
 
-    def reason_not_to_keep(self, connection: PooledConnection, now: float) -> str | None:
+    def reason_not_to_keep(self, connection: Holding, now: float) -> str | None:
         """Why a connection that was given back is to be closed; None where it may be kept."""
         ledger = connection.ledger
         if ledger.owed or ledger.left:  # so it is with a line that was closed
@@ -72,7 +94,7 @@ class Fitness:
             return "lifetime"
         return "resized" if self._capacity.surplus else None
 
-    def _what_is_wrong(self, connection: PooledConnection, now: float) -> str:
+    def _what_is_wrong(self, connection: Holding, now: float) -> str:
         if not connection.is_open:
             self._suspect_since = now
             return "dead_in_use"
@@ -80,16 +102,10 @@ class Fitness:
             return "dirty_pending"
         return "read_only" if connection.ledger.left == READ_ONLY else "dirty_tainted"
 
-    def tells_of_a_failover(self, connection: PooledConnection, now: float) -> bool:
+    def tells_of_a_failover(self, connection: Holding, now: float) -> bool:
         """Whether all connections are to be renewed, because a replica answered this one.
 
         One that was dialled a moment ago says only that the name still leads to a replica.
         """
         demoted = connection.ledger.left & READ_ONLY and connection.batch is self.batch
         return bool(demoted) and now - connection.born >= RENEWED_FOR
-
-    def _is_well(self, connection: PooledConnection, wanted: Check, left: float) -> bool:
-        count(self.checks, wanted.value)
-        if not connection.alive():
-            return False
-        return wanted is Check.LOOK or connection.answers(min(PING_WITHIN, max(left, 0.0)))

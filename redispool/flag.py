@@ -17,7 +17,7 @@ class Flag(threading.Event):
 
     def __init__(self) -> None:
         self._set = False
-        self._sleepers: deque[Bell] = deque()
+        self.sleepers: deque[Bell] = deque()
 
     def is_set(self) -> bool:
         """Whether the flag is set."""
@@ -26,7 +26,7 @@ class Flag(threading.Event):
     def set(self) -> None:
         """Set it, and wake those who wait."""
         self._set = True
-        for bell in list(self._sleepers):
+        for bell in list(self.sleepers):
             bell.ring()
 
     def clear(self) -> None:
@@ -36,10 +36,10 @@ class Flag(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, for `timeout` seconds at most; whether it is."""
         bell = Bell()
-        self._sleepers.append(bell)
+        self.sleepers.append(bell)
         try:
             if not self._set:  # only now, or what happens meanwhile would be missed
                 bell.sleep(-1 if timeout is None else max(timeout, 0.0))
             return self._set
         finally:
-            self._sleepers.remove(bell)
+            self.sleepers.remove(bell)

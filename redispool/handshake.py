@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis._parsers import _RESP2Parser, _RESP3Parser
 from redis.credentials import UsernamePasswordCredentialProvider
@@ -21,6 +21,10 @@ from redis.utils import str_if_bytes
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
+
+
+Shaking: TypeAlias = Any
+"""A connection of ours, for threads or for asyncio: a new session has the same steps for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +55,39 @@ def shake_hands(connection: PooledConnection) -> None:
         _take(connection, credentials[-1:])
 
 
-def credentials_of(connection: PooledConnection) -> Sequence[Any]:
+def credentials_of(connection: Shaking) -> Sequence[Any]:
     """Password, or user name and password; empty where there are none."""
-    provider = connection.credential_provider
-    if provider is None:
-        if not (connection.username or connection.password):
-            return ()
-        provider = UsernamePasswordCredentialProvider(connection.username, connection.password)
-    return tuple(provider.get_credentials())
+    provider = provider_of(connection)
+    return () if provider is None else tuple(provider.get_credentials())
+
+
+def provider_of(connection: Shaking) -> Any:
+    """Who knows the credentials; None where there are none."""
+    if connection.credential_provider is not None:
+        return connection.credential_provider
+    if not (connection.username or connection.password):
+        return None
+    return UsernamePasswordCredentialProvider(connection.username, connection.password)
 
 
 def _take(connection: PooledConnection, credentials: Sequence[Any]) -> None:
-    steps = _steps(connection, credentials)
+    steps = steps_of(connection, credentials)
     if not steps:
         return
     commands = [step.command for step in steps]
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     # All are read before one is judged: what is tried again then finds no reply of this one.
-    replies = [_reply(connection) for _ in steps]
+    judge(steps, [_reply(connection) for _ in steps])
+
+
+def judge(steps: Sequence[Step], replies: Sequence[Any]) -> None:
+    """Look at the replies to all `steps`; errors as of `shake_hands`."""
     for step, reply in zip(steps, replies, strict=True):
         step.check(reply)
 
 
-def _steps(connection: PooledConnection, credentials: Sequence[Any]) -> list[Step]:
+def steps_of(connection: Shaking, credentials: Sequence[Any]) -> list[Step]:
+    """What the server is told of the session of `connection`, in this order."""
     steps = []
     if connection.protocol == 3:
         _want_resp3(connection)
@@ -128,7 +142,7 @@ def _tracking(reply: Any) -> None:
     _ok(ConnectionError, "the server does not answer as Redis does")(reply)
 
 
-def _greeted(connection: PooledConnection, reply: Any) -> None:
+def _greeted(connection: Shaking, reply: Any) -> None:
     if isinstance(reply, AuthenticationError | AuthenticationWrongNumberOfArgsError):
         raise reply
     if isinstance(reply, Exception):
@@ -140,7 +154,7 @@ def _greeted(connection: PooledConnection, reply: Any) -> None:
         raise ConnectionError("Invalid RESP version")
 
 
-def _want_resp3(connection: PooledConnection) -> None:
+def _want_resp3(connection: Shaking) -> None:
     """Let redis-py's own parser, where it is used, read RESP3."""
     parser = connection._parser
     if isinstance(parser, _RESP2Parser):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -168,7 +167,7 @@ def give_back(holder: Pipeline | PubSub) -> bool:
     connection = holder.connection
     held = connection is not None and not getattr(connection, "forked", False)
     for lease in list(getattr(connection, "lease", ())):
-        if lease.thread != threading.get_ident():
+        if not lease.is_ours():
             # It may be in the middle of a command there: nothing is sent, and nobody gets the line.
             vars(holder)["watching"] = False
             connection.ledger.stain()

@@ -15,7 +15,7 @@ import redis
 from . import logs
 
 if TYPE_CHECKING:
-    from .connection import PooledConnection
+    from .holding import Holding
     from .lifecycle import Lifecycle
 
 NOT_THE_APPLICATION = (
@@ -42,19 +42,38 @@ class Lease:
         """When it was taken, on the monotonic clock."""
         self.thread = threading.get_ident()
 
+    kind = "thread"
+    """What holds it, in a word."""
+
     def describe(self, now: float) -> str:
         """The holder in words, for errors and logs."""
-        held = f"held for {now - self.since:.1f} s by thread {thread_name(self.thread)}"
+        held = f"held for {now - self.since:.1f} s by {self.holder()}"
         if self.place:
             return f"{held}, taken at {self.place}"
-        where = where_is(self.thread)
+        where = self.where()
         return f"{held}, which is now at {where}" if where else held
 
+    def holder(self) -> str:
+        """The holder's name."""
+        return f"{self.kind} {thread_name(self.thread)}"
 
-def note_place(connection: PooledConnection) -> None:
+    def where(self) -> str:
+        """The line of the application's code that the holder runs now; empty if nobody knows."""
+        return where_is(self.thread)
+
+    def is_ours(self) -> bool:
+        """Whether the caller is the holder."""
+        return self.thread == threading.get_ident()
+
+    def note_place(self) -> None:
+        """Note where the code is that took it, because it may be held for long."""
+        self.place = caller()
+
+
+def note_place(connection: Holding) -> None:
     """Note where the code is that holds `connection`, because it may hold it for long."""
     if connection.lease:
-        connection.lease[0].place = caller()
+        connection.lease[0].note_place()
 
 
 def current(pool: Lifecycle) -> list[Lease]:

@@ -61,10 +61,7 @@ class Lifecycle:
             How many connections were cut.
         """
         deadline = monotonic() + timeout
-        self.capacity.shut.set()
-        self.fitness.renew_all()
-        self.evictor.end_all_idle("pool_closed")
-        self.capacity.queue.wake_all()
+        self.begin_to_end()
         returned = self.capacity.returned
         while self.capacity.slots() and (left := deadline - monotonic()) > 0:
             returned.clear()
@@ -77,6 +74,13 @@ class Lifecycle:
             connection.cut()
         left = max(deadline - monotonic(), 0.0)
         return len(held) + sum(pool.close(left) for pool in list(self._subscriptions.values()))
+
+    def begin_to_end(self) -> None:
+        """Lend nothing any more, and close what is idle."""
+        self.capacity.shut.set()
+        self.fitness.renew_all()
+        self.evictor.end_all_idle("pool_closed")
+        self.capacity.queue.wake_all()
 
     def recycle(self) -> None:
         """Replace all connections: idle ones now, those in use when they are given back."""

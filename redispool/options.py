@@ -166,7 +166,7 @@ class PoolOptions:
         self._refuse_useless_cache()
         if self.multiplex:
             raise InvalidOption(
-                "multiplex", "is for the asyncio client, which is not available yet"
+                "multiplex", "is not available: each command has a connection to itself; remove it"
             )
         self._refuse_what_the_transport_drops()
 

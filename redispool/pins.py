@@ -9,8 +9,9 @@ from typing import Any
 from redis.exceptions import ConnectionError
 
 from . import leases, scopes, wording
-from .connection import LOST, PooledConnection
+from .connection import PooledConnection
 from .errors import ForkedLease, NotOwned
+from .holding import LOST
 
 LOOK_AGAIN = 0.5
 """Seconds after which those who wait for their turn look whether the pin is still there."""

@@ -10,17 +10,14 @@ from typing import Any
 from redis import client as base
 from redis.exceptions import (
     ConnectionError,
-    ExecAbortError,
     RedisError,
-    ResponseError,
     TimeoutError,
-    WatchError,
 )
 
-from . import holders, replies, retries, scopes, telemetry
+from . import holders, replies, retries, scopes
 from .callbacks import Callbacks
 from .frames import clear_frames
-from .ledger import PLAIN
+from .transactions import conclude, is_plain
 
 PIPELINE = "the pipeline"
 """How errors call it."""
@@ -61,7 +58,7 @@ class Pipeline(Callbacks, base.Pipeline):
         holders.go_on(self)
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
         try:
-            if self._is_plain():
+            if is_plain(self):
                 return self._execute_safely(raise_on_error, started)
             found: list[Any] = super().execute(raise_on_error)
             return found
@@ -83,20 +80,6 @@ class Pipeline(Callbacks, base.Pipeline):
     def give_back(self) -> bool:
         """Stop watching and give the connection back; whether there was one."""
         return holders.give_back(self)
-
-    def _is_plain(self) -> bool:
-        """Whether nothing needs redis-py's own way.
-
-        That is for pipelines that watch, for scripts, for commands that leave state or block, and
-        for pools of other kinds.
-        """
-        if self._special or self.scripts or self.connection is not None or self.watching:
-            return False
-        mode = getattr(self.connection_pool, "retry_mode", "")
-        if mode not in retries.MODES or telemetry.is_on():
-            return False
-        names = {args[0] for args, _ in self.command_stack}
-        return bool(names) and names <= PLAIN
 
     def _execute_safely(self, raise_on_error: bool, started: float) -> list[Any]:
         """Run all of it; send it again only where that cannot run anything twice."""
@@ -136,29 +119,4 @@ class Pipeline(Callbacks, base.Pipeline):
             redis.ResponseError: the server refused one of the commands, and ran none.
         """
         batch = [("MULTI",), *(args for args, _ in commands), ("EXEC",)]
-        begun, *queued, found = connection.ask_all(batch)
-        refused = [(index, each) for index, each in enumerate(queued) if is_error(each)]
-        for index, _ in refused:
-            self.annotate_exception(queued[index], index + 1, commands[index][0])
-        if is_error(begun):
-            refused.insert(0, (0, begun))
-        if is_error(found):
-            if not isinstance(found, ExecAbortError):
-                connection.ledger.stain()  # it may not have ended
-            told = refused[0][1] if refused and isinstance(found, ExecAbortError) else found
-            box = [told]
-            del begun, queued, refused, found, told
-            raise box.pop()  # no name for it here: it would hold this frame, the frame the line
-        if found is None:
-            raise WatchError("Watched variable changed.")
-        for index, each in refused:
-            found.insert(index, each)
-        if len(found) != len(commands):
-            connection.disconnect()
-            raise ResponseError("Wrong number of response items from pipeline execution")
-        return list(found)
-
-
-def is_error(reply: Any) -> bool:
-    """Whether a reply is an error."""
-    return isinstance(reply, Exception)
+        return conclude(self, connection, commands, connection.ask_all(batch))

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from .slots import Free, Slot
 
 if TYPE_CHECKING:
-    from .connection import PooledConnection
     from .gate import Gate
+    from .holding import Holding
 
 LOOK_AGAIN = 0.5
 """Seconds after which a waiter looks for itself. Hand-over wakes it at once; this heals a hand-over
@@ -66,6 +66,10 @@ class Waiter(Bell):
         self.ring()
         return True
 
+    def successor(self) -> Waiter:
+        """Another waiter for the same caller."""
+        return Waiter()
+
     def claim(self) -> Free | None:
         """What was handed over, for one of the two who ask: the caller, or the giver again."""
         if self.inbox:
@@ -85,7 +89,7 @@ class SlotQueue:
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-        self.idle: deque[PooledConnection] = deque()
+        self.idle: deque[Holding] = deque()
         """Open connections; the one used last is at the right end and goes first."""
         self.permits: deque[Slot] = deque()
         self.waiters: deque[Waiter] = deque()
@@ -94,7 +98,7 @@ class SlotQueue:
         """What is free, an idle connection first; None where nothing is, or others wait already."""
         return None if self.waiters else self._pop()
 
-    def give(self, connection: PooledConnection) -> None:
+    def give(self, connection: Holding) -> None:
         """Hand an open connection to the first in the queue, or keep it."""
         if self.waiters and self._offer(connection):
             return
@@ -151,14 +155,14 @@ class SlotQueue:
                 now = monotonic()
                 if now >= deadline or stop(now):
                     break
-                waiter.sleep(min(deadline - now, self._look_again_in(waiter, now)))
+                waiter.sleep(min(deadline - now, self.look_again_in(waiter, now)))
                 if not waiter.inbox:
                     heal()
-                    waiter = self._queue_again(waiter)
+                    waiter = self.queue_again(waiter)
         except BaseException:
-            self._leave(waiter, keep=False)
+            self.leave(waiter, keep=False)
             raise
-        return self._leave(waiter, keep=True)
+        return self.leave(waiter, keep=True)
 
     def count(self) -> int:
         """How many callers wait; one whose leaving was interrupted does not."""
@@ -174,18 +178,18 @@ class SlotQueue:
         for waiter in list(self.waiters)[:1]:
             waiter.ring()
 
-    def _look_again_in(self, waiter: Waiter, now: float) -> float:
+    def look_again_in(self, waiter: Waiter, now: float) -> float:
         """The first in the queue looks when the gate opens, the others now and then."""
         opens_in = self.gate.opens_in(now)
         if opens_in and self.waiters and self.waiters[0] is waiter:
             return min(opens_in, LOOK_AGAIN)
         return LOOK_AGAIN
 
-    def _queue_again(self, waiter: Waiter) -> Waiter:
+    def queue_again(self, waiter: Waiter) -> Waiter:
         """Keep the place in the queue, also where a giver took the waiter out and died."""
         if waiter not in self.waiters:
             waiter.gone = True
-            free, waiter = waiter.claim(), Waiter()
+            free, waiter = waiter.claim(), waiter.successor()
             if free is None:
                 self.waiters.appendleft(waiter)
             else:  # it came at this moment
@@ -193,7 +197,7 @@ class SlotQueue:
         self.hand_over()
         return waiter
 
-    def _leave(self, waiter: Waiter, *, keep: bool) -> Free | None:
+    def leave(self, waiter: Waiter, *, keep: bool) -> Free | None:
         """Go out of the queue, with what was handed over (`keep`) or leaving it to the others."""
         waiter.gone = True
         # The look before saves the exception, the frame of which an interruption would keep alive,

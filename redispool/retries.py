@@ -25,7 +25,6 @@ from .errors import EmbeddedServerError, NotOwned, PoolClosed, ServerUnavailable
 
 if TYPE_CHECKING:
     from .connection import PooledConnection
-    from .holders import PubSub
     from .options import PoolOptions
     from .pool import ConnectionPool
 
@@ -65,7 +64,7 @@ class Tries:
         self._batch = batch
         mode = getattr(pool, "retry_mode", NEVER)
         self._mode = mode if mode in MODES else NEVER
-        self._deadline = started if self._mode == NEVER else started + seconds_for_all(pool.options)
+        self.deadline = started if self._mode == NEVER else started + seconds_for_all(pool.options)
 
     def pause(self, error: Exception, attempt: int) -> float | None:
         """Seconds to wait before the next try after number `attempt` (from 0); None where none is.
@@ -75,7 +74,7 @@ class Tries:
         if may_repeat(error, self._batch, self._mode):
             loading = isinstance(error, BusyLoadingError)
             seconds: float | None = self._pool.policy.pause(attempt, loading=loading)
-            if seconds is not None and monotonic() + seconds < self._deadline:
+            if seconds is not None and monotonic() + seconds < self.deadline:
                 return seconds
         if not all(map(commands.only_reads, self._batch)):
             warn_in_message(error, self._what, attempt + 1, one=len(self._batch) == 1)
@@ -83,7 +82,7 @@ class Tries:
 
     def rest_of_the_pool(self) -> Remaining:
         """The pool, for what is left of the time."""
-        return Remaining(self._pool, self._deadline)
+        return Remaining(self._pool, self.deadline)
 
 
 def may_repeat(error: Exception, batch: Sequence[Sequence[Any]], mode: str) -> bool:
@@ -163,12 +162,16 @@ def warn_in_message(error: Exception, what: str, times: int = 1, *, one: bool = 
     error.warned = True  # type: ignore[attr-defined]
 
 
-def be_patient(subscription: PubSub) -> None:
+def be_patient(subscription: Any, retry: type[Any] = Retry) -> None:
     """Let a subscription connect and subscribe again, if the option ``retry`` lets it.
 
     Subscribing twice is the same as once; and a listener outlasts a restart of the server, as with
     redis-py's own client, whose figures these are.
+
+    Args:
+        subscription: has just got its connection.
+        retry: redis-py's class for threads, or that for asyncio.
     """
     if getattr(subscription.connection_pool, "retry_mode", NEVER) in ("safe", "always"):
         backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
-        subscription.connection.retry = Retry(backoff, RESUBSCRIBE)
+        subscription.connection.retry = retry(backoff, RESUBSCRIBE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from .capacity import Capacity
-    from .connection import PooledConnection
+    from .holding import Holding
 
 
 class Slot:
@@ -38,7 +38,7 @@ class Slot:
         self.turn = turn
         """How many slots stood in this place before."""
         self.tally = place.tally
-        self.held: weakref.ref[PooledConnection] | None = None
+        self.held: weakref.ref[Holding] | None = None
         """The connection in this place, for those who look at the pool from outside."""
         self.reference = weakref.ref(self)
 
@@ -102,4 +102,4 @@ class Tally:
         )
 
 
-Free: TypeAlias = "PooledConnection | Slot"
+Free: TypeAlias = "Holding | Slot"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +94,12 @@ def _exhausted(error: type[PoolTimeout], pool: Lifecycle, start: str, waited: fl
     held, size = leases.current(pool), pool.capacity.size
     waiting = pool.capacity.queue.count()
     oldest = held[0].describe(now) if held else ""
-    own = [lease for lease in held if lease.thread == threading.get_ident()]
+    own = [lease for lease in held if lease.is_ours()]
     parts = [
         start,
         f"{len(held)} of {size} are in use and {waiting} others wait",
         f"the oldest is {oldest}" if oldest else "",
-        f"this very thread holds {len(own)} of them" if own else "",
+        f"this very {own[0].kind} holds {len(own)} of them" if own else "",
         f'raise REDISPOOL["{pool.alias}"]["{pool.size_option}"], or hold connections for less time',
     ]
     return error(

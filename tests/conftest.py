@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pytest
 
-from redispool import ConnectionPool, PoolFactory
+from redispool import AsyncConnectionPool, ConnectionPool, PoolFactory
+from redispool.lending import Lending
 from redispool.testing import assert_all_returned
 
 from .support import ScriptedServer, Valkey, eventually
+from .support.loops import LOOPS, Run
 
+MakeAsyncPool: TypeAlias = Callable[..., AsyncConnectionPool]
 MakePool: TypeAlias = Callable[..., ConnectionPool]
 MakeFactory: TypeAlias = Callable[..., PoolFactory]
 
@@ -69,6 +72,28 @@ def make_pool(flushed: Valkey) -> Iterator[MakePool]:
 
 
 @pytest.fixture
+def make_async_pool(flushed: Valkey) -> Iterator[MakeAsyncPool]:
+    """Makes pools for asyncio; what holds for `make_pool` holds for them."""
+    pools: list[AsyncConnectionPool] = []
+
+    def make(**options: Any) -> AsyncConnectionPool:
+        options.setdefault("alias", f"pool{next(_numbers)}")
+        if not {"url", "path", "host"} & options.keys():
+            options |= {"host": flushed.host, "port": flushed.port}
+        pools.append(AsyncConnectionPool(**options))
+        return pools[-1]
+
+    yield make
+    see_off(pools, flushed)
+
+
+@pytest.fixture(params=sorted(LOOPS))
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine in a loop of its own: once of asyncio, once of uvloop."""
+    return LOOPS[request.param]
+
+
+@pytest.fixture
 def pool(make_pool: MakePool) -> ConnectionPool:
     """A pool of at most two connections."""
     return make_pool(max_connections=2)
@@ -84,7 +109,9 @@ def make_factory(flushed: Valkey) -> Iterator[MakeFactory]:
         return factories[-1]
 
     yield make
-    pools = [pool for factory in factories for pool in factory._pools.values()]
+    pools: list[Lending] = []
+    for factory in factories:
+        pools += [*factory._pools.values(), *factory._async_pools.values()]
     see_off(pools, flushed)
     for factory in factories:
         factory.close(0)
@@ -96,7 +123,7 @@ def factory(make_factory: MakeFactory) -> PoolFactory:
     return make_factory()
 
 
-def see_off(pools: list[ConnectionPool], server: Valkey) -> None:
+def see_off(pools: Sequence[Lending], server: Valkey) -> None:
     """Close `pools`, and check that nothing of them is left."""
     try:
         # The time is for threads of a test that are about to give their connection back.

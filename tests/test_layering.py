@@ -114,6 +114,18 @@ def test_arrows_point_one_way(package: str, foreign: set[str]) -> None:
     assert crossing == []
 
 
+def test_what_is_for_asyncio_stands_by_itself() -> None:
+    """Of the core, only the factory and the front door know the modules for asyncio."""
+    knowing = {
+        path.name
+        for path in (ROOT / "redispool").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "aio"
+    }
+
+    assert knowing == {"__init__.py", "factory.py"}
+
+
 def imports_of(path: Path) -> list[tuple[int, str]]:
     """List the line and the top-level package of each import statement of a file."""
     found = []

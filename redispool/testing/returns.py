@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -11,13 +10,13 @@ from typing import TypeAlias
 from redispool import fork, leases
 from redispool.factory import PoolFactory
 from redispool.leases import Lease
-from redispool.pool import ConnectionPool
+from redispool.lending import Lending
 
-Held: TypeAlias = "tuple[ConnectionPool, Lease]"
+Held: TypeAlias = "tuple[Lending, Lease]"
 """A connection that somebody holds: whose it is, and what is known of the holder."""
 
 
-def assert_all_returned(*pools: ConnectionPool | PoolFactory, within: float = 1.0) -> None:
+def assert_all_returned(*pools: Lending | PoolFactory, within: float = 1.0) -> None:
     """Assert that all connections of `pools` were given back; nothing is done to the pools.
 
     Args:
@@ -32,9 +31,9 @@ def assert_all_returned(*pools: ConnectionPool | PoolFactory, within: float = 1.
     assert_returned(partial(held_of, pools), within)
 
 
-def all_pools() -> list[ConnectionPool]:
+def all_pools() -> list[Lending]:
     """All pools of this process, those of subscriptions among them."""
-    return [each for each in fork.registered() if isinstance(each, ConnectionPool)]
+    return [each for each in fork.registered() if isinstance(each, Lending)]
 
 
 def assert_returned(look: Callable[[], Collection[Held]], within: float) -> None:
@@ -47,11 +46,14 @@ def assert_returned(look: Callable[[], Collection[Held]], within: float) -> None
         time.sleep(0.002)
 
 
-def held_of(pools: Iterable[ConnectionPool | PoolFactory]) -> list[Held]:
+def held_of(pools: Iterable[Lending | PoolFactory]) -> list[Held]:
     """The leases of now, of all that `pools` made among them."""
-    found: list[ConnectionPool] = []
+    found: list[Lending] = []
     for each in pools:
-        found += each._pools.values() if isinstance(each, PoolFactory) else [each]
+        if isinstance(each, PoolFactory):
+            found += [*each._pools.values(), *each._async_pools.values()]
+        else:
+            found.append(each)
     for pool in list(found):
         found += pool._subscriptions.values()
     # A pool of subscriptions may have been named beside its own.
@@ -67,7 +69,6 @@ def describe(held: Collection[Held]) -> str:
 
 def in_words(lease: Lease, now: float) -> str:
     """The holder; without where this very thread is now, for that is in the assertion."""
-    if lease.place or lease.thread != threading.get_ident():
+    if lease.place or not lease.is_ours():
         return lease.describe(now)
-    thread = leases.thread_name(lease.thread)
-    return f"held for {now - lease.since:.1f} s by thread {thread}, taken with acquire()"
+    return f"held for {now - lease.since:.1f} s by {lease.holder()}, taken with acquire()"

@@ -11,7 +11,7 @@ def test_setting_it_wakes_all_who_wait() -> None:
     flag, woken = Flag(), []
     for _ in range(3):
         threading.Thread(target=lambda: woken.append(flag.wait(60.0)), daemon=True).start()
-    eventually(lambda: len(flag._sleepers) == 3)
+    eventually(lambda: len(flag.sleepers) == 3)
 
     flag.set()
 

@@ -131,7 +131,7 @@ def test_a_reader_waits_for_the_first_subscription(client: Redis) -> None:
     """`get_message` in one thread wakes when another subscribes."""
     with client.pubsub() as pubsub:
         reader = in_background(lambda: pubsub.get_message(timeout=30.0))
-        eventually(lambda: pubsub.subscribed_event._sleepers)
+        eventually(lambda: pubsub.subscribed_event.sleepers)
         assert pubsub.get_message(timeout=0.01) is None
         pubsub.subscribe("news")
 

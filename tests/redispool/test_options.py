@@ -182,7 +182,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"credential_provider": print, "password": "Zq7"}, "credential_provider: stands beside"),
     ({"credential_provider": print, "url": "redis://u@h"}, "credential_provider: stands beside"),
     ({"min_idle": 3, "max_connections": 2}, "min_idle: is 3, more than MAX_CONNECTIONS (2)"),
-    ({"multiplex": True}, "multiplex: is for the asyncio client, which is not available yet"),
+    ({"multiplex": True}, "multiplex: is not available: each command has a connection to itself"),
     ({"connection": {"host": "h"}}, "host: belongs beside the dict connection, not in it"),
     ({"connection": {"encodin": "x"}}, "encodin: unknown option; did you mean ENCODING?"),
 ]  # fmt: skip

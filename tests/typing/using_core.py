@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import assert_type
 
 import redis
+import redis.asyncio
 import redis.client
 
-from redispool import PoolFactory, PoolStats, Redis, scope
+from redispool import AsyncConnectionPool, AsyncRedis, PoolFactory, PoolStats, Redis, scope
 
 
 def factory_and_clients() -> None:
@@ -29,6 +30,22 @@ def a_client_goes_where_one_of_redis_py_goes(client: Redis) -> redis.Redis:
 
 def a_pool_goes_where_one_of_redis_py_goes(factory: PoolFactory) -> redis.Redis:
     return redis.Redis(connection_pool=factory.pool("queue"))
+
+
+async def asyncio_has_the_same(factory: PoolFactory) -> redis.asyncio.Redis:
+    client = factory.async_client("queue")
+    assert_type(client, AsyncRedis)
+    assert_type(factory.async_pool(), AsyncConnectionPool)
+    assert_type(factory.async_stats(), dict[str, PoolStats])
+    await client.get("key")
+    pipeline: redis.asyncio.client.Pipeline = client.pipeline()
+    await pipeline.execute()
+    async with client.pinned() as held:
+        assert_type(held, AsyncRedis)
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("news")
+    await factory.aclose(timeout=2.0)
+    return redis.asyncio.Redis(connection_pool=factory.async_pool())
 
 
 def one_connection_for_a_while(client: Redis) -> None:

@@ -1,0 +1,31 @@
+"""Done: what has happened already, for those who await it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Done(Generic[_T]):
+    """Stands where redis-py has a coroutine, and we have nothing to wait for.
+
+    The work is done when the function returns, awaited or not: so it needs no event loop, and no
+    cancellation can come between.
+
+    Args:
+        value: what awaiting it gives.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: _T) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        return self._value
+        yield  # never: it makes a generator of this function
+
+
+DONE = Done(None)

@@ -1,0 +1,43 @@
+"""Leases of tasks: who holds a connection, where many tasks share one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import Any
+
+from ..leases import Lease
+
+
+class AsyncLease(Lease):
+    """What is known of the task that holds a connection.
+
+    Which task it is, is noted only for what is held longer than one command.
+    """
+
+    task: weakref.ref[asyncio.Task[Any]] | None = None
+
+    def note_place(self) -> None:
+        super().note_place()
+        task = _current_task()
+        self.task = None if task is None else weakref.ref(task)
+
+    def is_ours(self) -> bool:
+        task = _current_task()
+        return task is not None and self.task is not None and self.task() is task
+
+    def holder(self) -> str:
+        task = self.task() if self.task is not None else None
+        return f"task {task.get_name()}" if task is not None else "a task"
+
+    kind = "task"
+
+    def where(self) -> str:
+        return ""  # its thread runs other tasks too
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

@@ -1,0 +1,100 @@
+"""Waiting in the queue of a pool, for tasks: of any loop, in any thread, and among threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from ..flag import Flag
+from ..queueing import SlotQueue, Waiter
+from ..slots import Free
+
+
+class AsyncBell(Waiter):
+    """Wakes one task; may be rung from any thread, by finalizers and signal handlers too."""
+
+    def __init__(self) -> None:
+        self.inbox: list[Free] = []
+        self.gone = False
+        self.loop = asyncio.get_running_loop()
+        self._rang = False
+        self._sleep: asyncio.Future[None] | None = None
+
+    def successor(self) -> AsyncBell:
+        return AsyncBell()
+
+    def offer(self, free: Free) -> bool:
+        """Hand `free` over; False where the caller has gone, or its loop does not run.
+
+        A loop that stands still may go on: then the caller looks for itself.
+        """
+        return self.loop.is_running() and super().offer(free)
+
+    def ring(self) -> None:
+        """Wake who sleeps, or who will."""
+        self._rang = True
+        if asyncio._get_running_loop() is self.loop:
+            self._wake()
+            return
+        try:
+            self.loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            pass  # that loop is closed
+
+    async def doze(self, seconds: float) -> None:
+        """Wait for the bell, for `seconds` at most."""
+        if self._rang:
+            self._rang = False
+            return
+        self._sleep = sleep = self.loop.create_future()
+        timer = self.loop.call_later(seconds, self._wake)
+        try:
+            await sleep
+        finally:
+            timer.cancel()
+            self._sleep, self._rang = None, False
+
+    def _wake(self) -> None:
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
+
+
+async def wait(
+    queue: SlotQueue,
+    deadline: float,
+    *,
+    stop: Callable[[float], bool],
+    heal: Callable[[], None],
+    first: bool,
+) -> Free | None:
+    """Queue until something is handed over; `redispool.queueing.SlotQueue.wait` for tasks."""
+    waiter = AsyncBell()
+    try:
+        queue.waiters.insert(0 if first else len(queue.waiters), waiter)
+        heal()
+        # Only now: what came free since the last look would otherwise be missed.
+        queue.hand_over()
+        while not waiter.inbox:
+            now = monotonic()
+            if now >= deadline or stop(now):
+                break
+            await waiter.doze(min(deadline - now, queue.look_again_in(waiter, now)))
+            if not waiter.inbox:
+                heal()
+                waiter = queue.queue_again(waiter)  # type: ignore[assignment]
+    except BaseException:
+        queue.leave(waiter, keep=False)
+        raise
+    return queue.leave(waiter, keep=True)
+
+
+async def wait_for(flag: Flag, seconds: float) -> None:
+    """Wait until `flag` is set, for `seconds` at most."""
+    bell = AsyncBell()
+    flag.sleepers.append(bell)
+    try:
+        if not flag.is_set():  # only now, or what happens meanwhile would be missed
+            await bell.doze(seconds)
+    finally:
+        flag.sleepers.remove(bell)

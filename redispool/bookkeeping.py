@@ -1,0 +1,99 @@
+"""Bookkeeping: what a connection owes and is owed, and what it makes of replies and failures."""
+
+from __future__ import annotations
+
+import socket
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+
+from .leases import Lease
+from .ledger import Ledger
+from .packing import Packed
+from .timekeeping import Timekeeping
+
+
+class Bookkeeping(Timekeeping):
+    """The books of a connection: mixed into those for threads and those for asyncio."""
+
+    lease: list[Lease]
+
+    def _open_books(self) -> None:
+        self.ledger = Ledger()
+        # Claimed by list.pop(): of two that give back at the same time, one finds it empty.
+        self.lease = []
+
+    if TYPE_CHECKING:  # of the classes mixed with
+
+        def disconnect(self) -> Any:
+            """Close the line; done when it returns."""
+
+        def _host_error(self) -> str:
+            """The server, for errors."""
+
+    @abstractmethod
+    def _refuse(self) -> NoReturn:
+        """Raise what tells somebody who does not hold the connection."""
+
+    def _book(self, command: Any) -> None:
+        if not isinstance(command, Packed):
+            self.ledger.stain()  # somebody packed it: how many replies it brings nobody knows
+        elif not self.ledger.sent(command.batch):
+            self._wait_as_long_as_the_server(command.batch)
+
+    def _sending_failed(self, error: BaseException, *, unsent: bool) -> NoReturn:
+        """Close the line, and raise the error: redis-py's for one of the system's."""
+        self.disconnect()
+        box = [failure_of_send(error)]
+        del error
+        if isinstance(box[0], ConnectionError | TimeoutError):
+            box[0].unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
+        raise box.pop()  # as in _value_in
+
+    def _value_in(self, box: list[Any], disconnect: bool) -> Any:
+        """The reply in `box`, which is raised where it is an error."""
+        if is_refusal(box[0]):
+            if disconnect:
+                self.disconnect()
+            box[:] = box[0][:1] if isinstance(box[0], list) else box
+        if isinstance(box[0], ReadOnlyError):
+            self.ledger.refused_write()
+        if isinstance(box[0], Exception):
+            raise box.pop()  # no name for it here: it would hold this frame, and the frame it
+        return box.pop()
+
+    def _look_for_refusals(self, replies: list[Any]) -> None:
+        """Raise the first reply that says that the server does not serve at all."""
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            self.ledger.refused_write()
+        box = [reply for reply in replies if is_refusal(reply)][:1]
+        if box:
+            del replies
+            self._value_in(box, disconnect=True)
+
+    def _reading_failed(self, error: BaseException, disconnect: bool) -> None:
+        """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
+        if disconnect:
+            self.disconnect()
+        if isinstance(error, BlockingIOError | socket.timeout):
+            raise TimeoutError("Timeout reading from socket")
+        if isinstance(error, OSError):
+            raise ConnectionError(f"Error while reading from {self._host_error()} : {error.args}")
+
+
+def failure_of_send(error: BaseException) -> BaseException:
+    """redis-py's error for one of the system's."""
+    if isinstance(error, BlockingIOError | socket.timeout):
+        return TimeoutError("Timeout writing to socket")
+    if isinstance(error, OSError):
+        number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
+        return ConnectionError(f"Error {number} while writing to socket. {text}.")
+    return error
+
+
+def is_refusal(reply: Any) -> bool:
+    """Whether a reply says that the server does not serve at all: redis-py hangs up then."""
+    if isinstance(reply, list) and reply:
+        reply = reply[0]
+    return isinstance(reply, ConnectionError)

@@ -1,0 +1,96 @@
+"""Sharing: how clients come by a pool, theirs or shared, at next to no cost."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from .callbacks import Callbacks
+from .lending import Lending
+
+LISTENERS = frozenset({"credential_provider", "event_dispatcher"})
+"""What redis-py's client takes beside a pool: whom it tells of new credentials."""
+
+
+class SharingClient(Callbacks):
+    """What clients for threads and for asyncio have in common: mixed into redis-py's."""
+
+    pool_class: ClassVar[type[Lending]]
+    """What a client makes that is given no pool."""
+    redis_py: ClassVar[Any]
+    """The class of redis-py's that is mixed with."""
+    connection_pool: Any
+    connection: Any
+    auto_close_connection_pool: bool
+    _single_connection_client: bool
+    _parses_by_itself = False
+    """Whether a subclass reads replies in a way of its own."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own: Any = cls
+        cls._parses_by_itself = own.parse_response is not cls.redis_py.parse_response
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        db: int | None = None,
+        password: str | None = None,
+        *,
+        connection_pool: Any = None,
+        single_connection_client: bool = False,
+        **settings: Any,
+    ) -> None:
+        for name, part in (("host", host), ("port", port), ("db", db), ("password", password)):
+            if part is not None:
+                settings[name] = part
+        if connection_pool is not None and not settings and not single_connection_client:
+            self._share(connection_pool)
+            return
+        listeners = {name: settings.pop(name) for name in LISTENERS & settings.keys()}
+        if connection_pool is not None and settings:
+            raise TypeError(f"options belong to the pool, not to its client: {list(settings)}")
+        if connection_pool is None and "credential_provider" in listeners:
+            settings["credential_provider"] = listeners.pop("credential_provider")
+        pool = self.pool_class(**settings) if connection_pool is None else connection_pool
+        self.redis_py.__init__(
+            self,
+            connection_pool=pool,
+            single_connection_client=single_connection_client,
+            **listeners,
+        )
+        self.auto_close_connection_pool = connection_pool is None
+
+    def _share(self, pool: Any) -> None:
+        """Be one more client of `pool`, without the 0.1 ms that redis-py's constructor takes."""
+        ours = isinstance(pool, self.pool_class)
+        state = pool.state_of_clients if ours else None
+        if state is None:
+            self.redis_py.__init__(self, connection_pool=pool)
+            if ours:
+                self.response_callbacks = self._callbacks  # to be read only, by this one too
+                # Without the pool, which would hold itself.
+                pool.state_of_clients = {**vars(self), "connection_pool": None}
+        else:
+            vars(self).update(state)
+            self.connection_pool = pool
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Any) -> Self:
+        """A client with a pool of its own for `url`; no option may contradict the URL."""
+        return cls(url=url, **settings)
+
+    def _on(self, pool: Any) -> Self:
+        """The same client on another pool, without the 0.1 ms that redis-py's constructor takes."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.connection_pool = pool
+        twin.connection = None
+        twin._single_connection_client = False
+        twin.auto_close_connection_pool = False
+        return twin
+
+    @property
+    def _pool_of_tries(self) -> Any:
+        """The pool whose options say what is sent again: none, while a connection is held."""
+        return None if self.connection is not None else self.connection_pool

@@ -1,0 +1,208 @@
+"""One pool for all event loops of the process, one after the other and at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import threading
+from typing import Any
+
+import pytest
+import uvloop
+from asgiref.sync import async_to_sync
+
+from redispool import AsyncRedis
+from tests.conftest import MakeAsyncPool, MakeFactory
+from tests.support import Valkey, eventually, run_threads
+from tests.support.loops import LOOPS, Run, closed_quietly
+from tests.support.scale import scale
+
+
+@pytest.mark.usefixtures("no_gc")
+def test_a_thousand_loops_share_one_connection(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """Loops that come and go open one connection, and leave no file open until a collection."""
+    client = AsyncRedis(connection_pool=make_async_pool())
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    async def work() -> Any:
+        return await client.set("key", "value"), await client.get("key")
+
+    for _ in range(scale(1000, 100)):
+        assert run(work()) == (True, b"value")
+
+    stats = client.connection_pool.stats()
+    assert (stats.created_total, stats.idle, stats.in_use) == (1, 1, 0)
+    assert len(os.listdir("/proc/self/fd")) <= before + 4  # noqa: PTH208
+
+
+def test_loops_of_both_kinds_share_a_connection(make_async_pool: MakeAsyncPool) -> None:
+    """A connection that an asyncio loop opened serves an uvloop one, and the other way round."""
+    client = AsyncRedis(connection_pool=make_async_pool())
+
+    for number in range(20):
+        runner = LOOPS["asyncio" if number % 2 else "uvloop"]
+        assert runner(client.incr("hits")) == number + 1  # type: ignore[arg-type]
+
+    assert client.connection_pool.stats().created_total == 1
+
+
+def test_views_under_wsgi_stay_within_the_bound(make_async_pool: MakeAsyncPool) -> None:
+    """Eight threads that each run a thousand calls in new loops make at most eight connections."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=8))
+    calls = scale(1000, 100)
+
+    async def view(key: str) -> Any:
+        return await client.get(key)
+
+    async def prepare() -> None:
+        await client.mset({f"key{number}": f"value{number}" for number in range(8)})
+
+    async_to_sync(prepare)()
+
+    def serve(number: int) -> list[Any]:
+        return [async_to_sync(view)(f"key{number}") for _ in range(calls)]
+
+    found = run_threads(8, serve, within=120)
+
+    assert found == [[f"value{number}".encode()] * calls for number in range(8)]
+    assert client.connection_pool.stats().created_total <= 8
+
+
+def test_threads_wait_for_few_connections(make_async_pool: MakeAsyncPool) -> None:
+    """With fewer connections than threads all are served, by no more than the bound allows."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=4))
+
+    def serve(number: int) -> None:
+        for _ in range(25):
+            assert asyncio.run(client.echo(f"{number}")) == f"{number}".encode()  # type: ignore[arg-type]
+
+    run_threads(8, serve)
+
+    assert client.connection_pool.stats().created_total <= 4
+
+
+def test_one_client_of_a_factory_serves_every_loop(make_factory: MakeFactory, run: Run) -> None:
+    """`async_client` gives the same client each time, and it is a ``redis.asyncio.Redis``."""
+    factory = make_factory()
+    client = factory.async_client()
+
+    assert run(client.set("key", 1))
+    assert run(client.get("key")) == b"1"  # type: ignore[arg-type]
+    assert factory.async_client() is client
+    assert factory.async_stats()["default"].created_total == 1
+
+
+def test_what_a_loop_leaves_in_flight_costs_one_connection(
+    make_async_pool: MakeAsyncPool, flushed: Valkey
+) -> None:
+    """A loop that is closed with a command in flight gives its place back, and its line ends."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=1, timeout=2.0))
+
+    async def block() -> None:
+        await client.blpop(["nothing"], timeout=60)
+
+    for end in (closed_quietly, lambda loop: None):
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(block())
+        loop.set_exception_handler(lambda *_: None)
+        loop.run_until_complete(_turns(20))
+        end(loop)
+        del task, loop
+        gc.collect()
+        with contextlib.suppress(ResourceWarning):
+            gc.collect()
+
+        assert asyncio.run(client.set("key", "value"))  # type: ignore[arg-type]
+
+    assert client.connection_pool.stats().in_use == 0
+
+
+test_what_a_loop_leaves_in_flight_costs_one_connection = pytest.mark.filterwarnings(
+    "ignore:unclosed event loop:ResourceWarning",
+    "ignore:.*was destroyed but it is pending",
+    "ignore:.*never given back",
+)(test_what_a_loop_leaves_in_flight_costs_one_connection)
+
+
+def test_an_interrupted_loop_leaves_nothing(make_async_pool: MakeAsyncPool) -> None:
+    """KeyboardInterrupt in a loop gives the connection back; the next loop goes on."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=1))
+
+    async def interrupted() -> None:
+        task = asyncio.ensure_future(client.blpop(["nothing"], timeout=60))
+        await _turns(20)
+        asyncio.get_running_loop().call_soon(_raise)
+        await task
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(interrupted())
+
+    assert asyncio.run(client.ping())  # type: ignore[arg-type]
+    assert client.connection_pool.stats().in_use == 0
+
+
+def test_a_waiter_whose_loop_stands_still_holds_nobody_up(make_async_pool: MakeAsyncPool) -> None:
+    """A task that waits in a loop that stopped is passed over, and served when its loop goes on."""
+    pool = make_async_pool(max_connections=1)
+    client = AsyncRedis(connection_pool=pool)
+    stopped = asyncio.new_event_loop()
+    held = stopped.run_until_complete(pool.acquire())
+    task = stopped.create_task(client.ping())  # type: ignore[arg-type]
+    stopped.run_until_complete(_turns(3))
+    assert pool.stats().waiting == 1
+
+    pool.release(held)
+    assert asyncio.run(client.echo("other")) == b"other"  # type: ignore[arg-type]
+
+    assert stopped.run_until_complete(task) is True
+    stopped.close()
+
+
+def test_debug_mode_and_eager_tasks(make_async_pool: MakeAsyncPool) -> None:
+    """A loop in debug mode, and one whose tasks begin at once, are loops like others."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=2))
+
+    async def many() -> list[Any]:
+        factory = getattr(asyncio, "eager_task_factory", None)
+        if factory is not None:
+            asyncio.get_running_loop().set_task_factory(factory)
+        return await asyncio.gather(*[client.echo(str(number)) for number in range(20)])
+
+    assert asyncio.run(many(), debug=True) == [str(number).encode() for number in range(20)]
+
+
+def test_a_long_loop_and_short_ones_at_the_same_time(make_async_pool: MakeAsyncPool) -> None:
+    """A loop that lives long and short ones in other threads take turns at the same connection."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=1))
+    ended = threading.Event()
+
+    async def live() -> int:
+        count = 0
+        while not ended.is_set():
+            assert await client.echo("long") == b"long"
+            count += 1
+        return count
+
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.append(uvloop.run(live())))
+    thread.start()
+    try:
+        for _ in range(50):
+            assert asyncio.run(client.echo("short")) == b"short"  # type: ignore[arg-type]
+    finally:
+        ended.set()
+        thread.join(10)
+
+    assert eventually(lambda: counts and counts[0] > 0)
+    assert client.connection_pool.stats().created_total == 1
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0.001)
+
+
+def _raise() -> None:
+    raise KeyboardInterrupt

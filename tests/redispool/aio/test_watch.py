@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from redispool import AsyncRedis
+from redispool.aio.line import Line
+from redispool.aio.watch import READ, EpollWatch, LoopWatch, Watches, watches
+from tests.conftest import MakeAsyncPool
+from tests.support.forks import in_child
+from tests.support.loops import Run, until
+
+KINDS = [EpollWatch, LoopWatch]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """Both ways to watch, the one for systems without epoll among them."""
+    monkeypatch.setattr(Watches, "kind", request.param)
+    monkeypatch.setattr(watches, "_by_loop", {})
+    kind: type[Any] = request.param
+    return kind
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Line, socket.socket]]:
+    """A line, and its other end."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    line = Line(near)
+    yield line, far
+    line.close()
+    far.close()
+
+
+@pytest.mark.usefixtures("kind")
+def test_it_serves_loops_one_after_the_other(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """Where there is no epoll, too, a connection serves the loops as they come."""
+    client = AsyncRedis(connection_pool=make_async_pool(max_connections=2))
+
+    async def work() -> None:
+        assert await asyncio.gather(*[client.echo("x") for _ in range(20)]) == [b"x"] * 20
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await client.blpop(["nothing"], 60)
+
+    for _ in range(3):
+        run(work())
+
+    assert client.connection_pool.stats().in_use == 0
+
+
+@pytest.mark.usefixtures("kind")
+def test_waits_end_in_time(pair: tuple[Line, socket.socket], run: Run) -> None:
+    """Whoever waits is told what came, or that nothing came in time; each has his own time."""
+    line, far = pair
+
+    async def work() -> None:
+        assert await line.until(READ, 0.01) is False
+        waiting = asyncio.ensure_future(line.until(READ, 60))
+        far.send(b"x")
+        assert await waiting is True
+        line.sock.recv(1)
+        assert await line.until(READ, 0.01) is False
+
+    run(work())
+
+
+@pytest.mark.usefixtures("kind")
+def test_one_task_at_a_time_reads(pair: tuple[Line, socket.socket], run: Run) -> None:
+    """A second task that would read the same line is refused; one after a cancelled one is not."""
+    line, far = pair
+
+    async def work() -> None:
+        first = line.until(READ, 60)
+        with pytest.raises(RuntimeError, match="another task waits"):
+            line.until(READ, 60)
+        first.cancel()
+        far.send(b"x")
+        assert await line.until(READ, 60) is True
+
+    run(work())
+
+
+@pytest.mark.usefixtures("kind")
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_closing_wakes_who_waits(
+    pair: tuple[Line, socket.socket], elsewhere: bool, run: Run
+) -> None:
+    """A line that is closed, be it by another thread, ends the wait of its reader."""
+    line, _ = pair
+
+    async def work() -> None:
+        waiting = asyncio.ensure_future(line.until(READ, 60))
+        await asyncio.sleep(0.01)
+        if elsewhere:
+            thread = threading.Thread(target=line.close)
+            thread.start()
+            thread.join()
+        else:
+            line.close()
+        await until(waiting.done)
+
+    run(work())
+
+
+@pytest.mark.usefixtures("kind")
+def test_what_a_forked_child_closes_goes_on_for_its_parent(
+    pair: tuple[Line, socket.socket], run: Run
+) -> None:
+    """A child shares the sets of its parent: it closes its copy of a line, and takes none out."""
+    line, far = pair
+
+    async def work() -> bool:
+        waiting = line.until(READ, 10)
+        in_child(line.close)
+        far.send(b"x")
+        return await waiting
+
+    assert run(work()) is True
+
+
+def test_a_loop_that_cannot_watch_is_refused() -> None:
+    """A loop without ``add_reader``, such as Windows' own, is told of, with what to do."""
+
+    class Proactor(asyncio.AbstractEventLoop):
+        pass
+
+    with pytest.raises(NotImplementedError, match="SelectorEventLoop"):
+        Watches().of(Proactor())
