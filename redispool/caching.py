@@ -89,7 +89,7 @@ class Promises:
     def _clear_out(self) -> None:
         """Forget what the cache has evicted since."""
         there = self.shared.cache.collection
-        entries = list(self._entries.items())
+        entries = self._entries.copy().items()
         kept = {key: entry for key, entry in entries if there.get(key) is entry}
         self._entries, self._commands = {}, {}
         for key in kept:
