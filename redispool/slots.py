@@ -67,8 +67,8 @@ class Place:
 
     def newest(self) -> tuple[int, weakref.ref[Slot] | None]:
         """Whose turn it is; -1 where none was yet."""
-        # A copy is one step in CPython: no lock is needed against the finalizers. A list of the items
-        # is not, for it makes tuples, which may begin a collection, in which others run.
+        # A copy is one step in CPython: no lock is needed against the finalizers. A list of the
+        # items is not, for it makes tuples, which may begin a collection, in which others run.
         return max(self.slots.copy().items(), default=(-1, None), key=lambda found: found[0])
 
 
