@@ -28,4 +28,8 @@ class Callbacks:
 
     @response_callbacks.setter
     def response_callbacks(self, callbacks: Any) -> None:
+        self._callbacks, self._callbacks_are_own = callbacks, True
+
+    def share_callbacks(self, callbacks: Any) -> None:
+        """Read `callbacks`, which others read too."""
         self._callbacks, self._callbacks_are_own = callbacks, False

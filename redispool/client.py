@@ -78,7 +78,9 @@ class Redis(SharingClient, redis.Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Queue commands and send them together; with `transaction`, between MULTI and EXEC."""
-        return Pipeline(self.connection_pool, self._callbacks, transaction, shard_hint)
+        made = Pipeline(self.connection_pool, self._callbacks, transaction, shard_hint)
+        made.share_callbacks(self._callbacks)
+        return made
 
     def pubsub(self, **kwargs: Any) -> PubSub:
         """Subscribe to channels. The connection is counted apart, within ``max_pubsub``."""

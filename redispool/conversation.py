@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -121,11 +122,12 @@ class Conversation(Bookkeeping, TimedLine):
             wire.send(chunk)
 
     def _open_again(self) -> None:
+        outer = sys.exception()
         try:
             self.connect_check_health(check_health=False)
         except (ConnectionError, TimeoutError) as error:
             error.unsent = True  # type: ignore[union-attr]
-            clear_frames(error)
+            clear_frames(error, outer)
             raise
 
     # Replies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 from . import logs, policy, wording
 from .capacity import count
 from .connection import PooledConnection
-from .frames import without_frames
+from .frames import leave_frames
 from .retries import FINAL
 
 if TYPE_CHECKING:
@@ -125,15 +126,16 @@ def _note_failure(pool: Lending, error: Exception, now: float) -> None:
 def _try(
     pool: ConnectionPool, slot: Slot, started: float, deadline: float
 ) -> PooledConnection | Exception:
-    batch = pool.fitness.batch
+    batch, outer = pool.fitness.batch, sys.exception()
     try:
         pool.refuse_if_closed()
         connection = pool.make_connection()
         _connect(connection, slot, started, deadline)
     except Exception as error:
-        failure = without_frames(error)
         count(pool.counts, "create_failed")
-        return failure
+        if may_pass(error):
+            leave_frames(error, outer)  # those of the user's own code, he may want to see
+        return error
     settle_in(connection, slot, pool, batch, started)
     return connection
 

@@ -75,11 +75,14 @@ class Express:
             or now >= connection.expires_at
             or now >= self._evictor.next_sweep
             or connection.batch is not fitness.batch
-            or not connection.lease
         ):
             pool.release(connection)
             return
-        connection.lease.pop()
+        try:
+            connection.lease.pop()
+        except IndexError:
+            pool.release(connection)  # which says what is wrong
+            return
         connection.last_used = now
         self._idle.append(connection)
         # What happened between the look and the append:

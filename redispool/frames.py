@@ -10,23 +10,27 @@ from __future__ import annotations
 import traceback
 
 
-def clear_frames(error: BaseException) -> None:
-    """Let the frames that `error` came through, and have ended, know nothing any more."""
-    for each in chain(error):
+def clear_frames(error: BaseException, outer: BaseException | None) -> None:
+    """Let the frames that `error` came through, and have ended, know nothing any more.
+
+    Args:
+        error: and those behind it.
+        outer: what was handled when all that began, if anything; it is the caller's.
+    """
+    for each in chain(error, outer):
         traceback.clear_frames(each.__traceback__)
 
 
-def without_frames(error: Exception) -> Exception:
-    """The error, which knows no frame any more; nor do those behind it."""
-    for each in chain(error):
+def leave_frames(error: BaseException, outer: BaseException | None) -> None:
+    """Let `error` know no frame any more, nor those behind it; arguments as of `clear_frames`."""
+    for each in chain(error, outer):
         each.__traceback__ = None
-    return error
 
 
-def chain(error: BaseException | None) -> list[BaseException]:
-    """The error and those behind it."""
+def chain(error: BaseException | None, outer: BaseException | None) -> list[BaseException]:
+    """The error and those behind it, but not `outer`."""
     found: list[BaseException] = []
-    while error is not None and error not in found:
+    while error is not None and error is not outer and not any(error is each for each in found):
         found.append(error)
         error = error.__context__
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from time import monotonic
@@ -57,13 +58,14 @@ class Pipeline(Callbacks, base.Pipeline):
         """Send the queued commands together and give their replies."""
         holders.go_on(self)
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
+        outer = sys.exception()
         try:
             if is_plain(self):
                 return self._execute_safely(raise_on_error, started)
             found: list[Any] = super().execute(raise_on_error)
             return found
         except RedisError as error:
-            clear_frames(error)  # of raise_first_error
+            clear_frames(error, outer)  # of raise_first_error
             if isinstance(error, ConnectionError | TimeoutError):
                 retries.warn_in_message(error, PIPELINE, one=False)
             raise

@@ -63,17 +63,22 @@ class SharingClient(Callbacks):
 
     def _share(self, pool: Any) -> None:
         """Be one more client of `pool`, without the 0.1 ms that redis-py's constructor takes."""
-        ours = isinstance(pool, self.pool_class)
-        state = pool.state_of_clients if ours else None
-        if state is None:
+        if not isinstance(pool, self.pool_class):
             self.redis_py.__init__(self, connection_pool=pool)
-            if ours:
-                self.response_callbacks = self._callbacks  # to be read only, by this one too
-                # Without the pool, which would hold itself.
-                pool.state_of_clients = {**vars(self), "connection_pool": None}
-        else:
-            vars(self).update(state)
-            self.connection_pool = pool
+            return
+        if pool.state_of_clients is None:
+            pool.state_of_clients = self._first_state(pool)
+        vars(self).update(pool.state_of_clients)
+        self.connection_pool = pool
+
+    def _first_state(self, pool: Any) -> dict[str, Any]:
+        """The attributes that redis-py's constructor makes, and none that a subclass adds."""
+        plain: Any = next(kind for kind in type(self).__mro__ if "pool_class" in vars(kind))
+        client: Any = plain.__new__(plain)
+        self.redis_py.__init__(client, connection_pool=pool)
+        client.share_callbacks(client.response_callbacks)
+        # Without the pool, which would hold itself.
+        return {**vars(client), "connection_pool": None}
 
     @classmethod
     def from_url(cls, url: str, **settings: Any) -> Self:

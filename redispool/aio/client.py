@@ -77,7 +77,9 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> AsyncPipeline:
         """Queue commands and send them together; with `transaction`, between MULTI and EXEC."""
-        return AsyncPipeline(self.connection_pool, self._callbacks, transaction, shard_hint)
+        made = AsyncPipeline(self.connection_pool, self._callbacks, transaction, shard_hint)
+        made.share_callbacks(self._callbacks)
+        return made
 
     def pubsub(self, **kwargs: Any) -> AsyncPubSub:
         """Subscribe to channels. The connection is counted apart, within ``max_pubsub``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import codecs
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
@@ -155,11 +156,12 @@ class AsyncConversation(Bookkeeping, base.AbstractConnection):
             await line.send(chunk)
 
     async def _open_again(self) -> None:
+        outer = sys.exception()
         try:
             await self.connect_check_health(check_health=False)
         except (ConnectionError, TimeoutError) as error:
             error.unsent = True  # type: ignore[union-attr]
-            clear_frames(error)
+            clear_frames(error, outer)
             raise
 
     # Replies

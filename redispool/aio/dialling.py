@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..capacity import count
-from ..dialling import move_in, note_end, settle_in, wait_or_raise
-from ..frames import without_frames
+from ..dialling import may_pass, move_in, note_end, settle_in, wait_or_raise
+from ..frames import leave_frames
 from .connection import AsyncPooledConnection
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def dial(
 async def _try(
     pool: AsyncConnectionPool, slot: Slot, started: float, deadline: float
 ) -> AsyncPooledConnection | Exception:
-    batch = pool.fitness.batch
+    batch, outer = pool.fitness.batch, sys.exception()
     try:
         pool.refuse_if_closed()
         connection: AsyncPooledConnection = pool.make_connection()  # type: ignore[assignment]
@@ -49,8 +50,9 @@ async def _try(
             connection.end()
             raise
     except Exception as error:
-        failure = without_frames(error)
         count(pool.counts, "create_failed")
-        return failure
+        if may_pass(error):
+            leave_frames(error, outer)  # those of the user's own code, he may want to see
+        return error
     settle_in(connection, slot, pool, batch, started)
     return connection

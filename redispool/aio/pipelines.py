@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -56,13 +57,14 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         """Send the queued commands together and give their replies."""
         go_on(self)  # type: ignore[arg-type]
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
+        outer = sys.exception()
         try:
             if is_plain(self):
                 return await self._execute_safely(raise_on_error, started)
             found: list[Any] = await super().execute(raise_on_error)
             return found
         except RedisError as error:
-            clear_frames(error)  # of raise_first_error
+            clear_frames(error, outer)  # of raise_first_error
             if isinstance(error, ConnectionError | TimeoutError):
                 retries.warn_in_message(error, PIPELINE, one=False)
             raise

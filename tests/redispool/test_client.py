@@ -149,6 +149,29 @@ def test_response_callbacks_are_each_clients_own(client: Redis, pool: Connection
     assert Redis(connection_pool=pool).info("server")["redis_version"]
 
 
+def test_a_class_of_ones_own_keeps_its_attributes(pool: ConnectionPool) -> None:
+    """What a subclass sets before redis-py's constructor runs is its instance's, and no other's."""
+
+    class Tenant(Redis):
+        def __init__(self, tenant: str) -> None:
+            self.tenant = tenant
+            super().__init__(connection_pool=pool)
+
+    assert [Tenant(name).tenant for name in ("a", "b")] == ["a", "b"]
+    assert not hasattr(Redis(connection_pool=pool), "tenant")
+
+
+def test_assigned_response_callbacks_are_those(client: Redis) -> None:
+    """A dict that is assigned is the one that counts, as with redis-py."""
+    client.set("a", "A")
+    callbacks: dict[str, Any] = {}
+    client.response_callbacks = callbacks
+    callbacks["GET"] = lambda reply, **_: [reply]
+
+    assert client.response_callbacks is callbacks
+    assert client.get("a") == [b"A"]
+
+
 def test_a_class_of_ones_own(pool: ConnectionPool) -> None:
     """What a subclass adds is there on a pin, and where a command is tried again."""
 

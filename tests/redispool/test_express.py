@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import redis
 from redis.backoff import NoBackoff
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.retry import Retry
 
-from redispool import ConnectionPool, NotOwned, Redis, queueing
+from redispool import ConnectionPool, NotOwned, Redis, queueing, telemetry
 from redispool.connection import PooledConnection
 from redispool.express import ELSEWHERE
 from redispool.queueing import Waiter
 from tests.conftest import MakePool
-from tests.support import Clock, eventually
+from tests.support import Clock, Valkey, eventually
 from tests.support.callers import in_background
 from tests.support.moments import at_line
 
@@ -225,3 +226,73 @@ def test_a_return_in_the_midst_is_noticed(
     with pytest.raises(NotOwned):
         ask()
     assert len(pool.capacity.queue.idle) == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("decode_responses", [True, False])
+def test_options_count_on_all_ways(
+    make_pool: MakePool, server: Valkey, protocol: int, decode_responses: bool
+) -> None:
+    """redis-py's options for replies mean the same on a warm connection, a cold one, and there."""
+    settings: Any = {"protocol": protocol, "decode_responses": decode_responses}
+    pool = make_pool(**settings)
+    client = Redis(connection_pool=pool)
+    with redis.Redis(host=server.host, port=server.port, **settings) as plain:
+        plain.set("a", "A")
+        plain.hset("h", "f", "v")
+        for options in ({}, {NEVER_DECODE: True}, {EMPTY_RESPONSE: "nothing"}):
+            for args in (("GET", "a"), ("get", "a"), (b"GET", b"a"), ("HGETALL", "h")):
+                expected = plain.execute_command(*args, **options)
+                for _ in range(2):
+                    assert client.execute_command(*args, **options) == expected, (args, options)
+                pool.recycle()
+
+
+def test_a_client_with_one_connection_uses_that(pool: ConnectionPool) -> None:
+    """The lane is for clients that hold none: an idle connection of the pool is not theirs."""
+    client = Redis(connection_pool=pool, single_connection_client=True)
+    pool.warm_up(1)
+    client.get("a")
+    own = client.client_id()
+
+    assert [client.client_id(), client.execute_command("CLIENT ID")] == [own, own]
+    assert client.get("a") is None
+    assert pool.stats().acquired_total == 2  # of the client, and of warm_up
+    client.close()
+
+
+def test_commands_that_are_measured_go_redis_pys_way(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where redis-py's OpenTelemetry is on, its code sees each command."""
+    ask = express_of(pool)
+    assert ask() is None
+    client, asked = Redis(connection_pool=pool), list[Any]()
+    monkeypatch.setattr(telemetry, "is_on", lambda: True)
+    monkeypatch.setattr(
+        redis.Redis, "_execute_command", lambda self, *args, **_: asked.append(args)
+    )
+
+    client.get("a")
+
+    assert asked == [("GET", "a")]
+
+
+def test_a_pool_that_overrides_redis_pys_name_is_asked() -> None:
+    """`get_connection` is how redis-py's subclasses do it."""
+
+    class Own(ConnectionPool):
+        def get_connection(self, *args: Any, **options: Any) -> Any:
+            return super().get_connection(*args, **options)
+
+    assert Own(alias="own").express is None
+
+
+def test_a_connection_that_is_closed_has_no_lane(pool: ConnectionPool) -> None:
+    """What is idle with a closed line is not taken for a fresh one."""
+    ask = express_of(pool)
+    (connection,) = pool.capacity.queue.idle
+    connection.disconnect()
+
+    assert connection.express is None
+    assert ask() is ELSEWHERE
