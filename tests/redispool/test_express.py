@@ -268,12 +268,10 @@ def test_commands_that_are_measured_go_redis_pys_way(
     ask = express_of(pool)
     assert ask() is None
     client, asked = Redis(connection_pool=pool), list[Any]()
-    monkeypatch.setattr(telemetry, "is_on", lambda: True)
-    monkeypatch.setattr(
-        redis.Redis, "_execute_command", lambda self, *args, **_: asked.append(args)
-    )
-
-    client.get("a")
+    with monkeypatch.context() as patched:
+        patched.setattr(telemetry, "is_on", lambda: True)
+        patched.setattr(redis.Redis, "_execute_command", lambda _, *args, **__: asked.append(args))
+        client.get("a")
 
     assert asked == [("GET", "a")]
 
