@@ -19,10 +19,10 @@ from fastapi.responses import (
 )
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
-from pools import factory
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.middleware.sessions import SessionMiddleware
 
+from pools import factory
 from redispool import AsyncRedis, asgi
 
 HERE = Path(__file__).parent

@@ -6,8 +6,9 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
-from pools import redis
 from redis.exceptions import WatchError
+
+from pools import redis
 
 VISITS = "breakroom:visits"
 LEADERBOARD = "breakroom:leaderboard"

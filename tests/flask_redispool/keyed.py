@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from flask import Flask, Response, stream_with_context
+from flask import Blueprint, Flask, Response, stream_with_context
 
 from flask_redispool import RedisPool, aredis, redis
 
@@ -35,13 +35,16 @@ def keyed(number: int) -> str:
     return found.decode()
 
 
-@app.before_request
+asynchronous = Blueprint("asynchronous", __name__)
+
+
+@asynchronous.before_request
 async def count() -> None:
     """A hook, which has an event loop of its own under WSGI."""
     await aredis.incr("requests")
 
 
-@app.get("/keyed-async/<int:number>")
+@asynchronous.get("/keyed-async/<int:number>")
 async def keyed_async(number: int) -> str:
     """The same from an async view."""
     key, value = f"key {number}", f"value of {number}"
@@ -57,6 +60,9 @@ async def keyed_async(number: int) -> str:
                 found = await pin.get(key)
     assert isinstance(found, bytes)
     return found.decode()
+
+
+app.register_blueprint(asynchronous)
 
 
 @app.get("/made")

@@ -9,9 +9,9 @@ directory = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 os.environ["REDIS_URL"] = f"embedded://{directory.name}/data"
 
 from app import app  # noqa: E402
-from pools import factory, redis  # noqa: E402
 from starlette.testclient import TestClient  # noqa: E402
 
+from pools import factory, redis  # noqa: E402
 from redispool import asgi  # noqa: E402
 
 

@@ -3,6 +3,7 @@ import json
 
 import pytest
 import store
+
 from pools import redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("empty_redis")]
