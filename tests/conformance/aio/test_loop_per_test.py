@@ -11,7 +11,7 @@ from pathlib import Path
 from ...support import Valkey, eventually
 from ...support.scale import scale
 
-SUITE = Path(__file__).parents[1] / "programs" / "loop_per_test.py"
+SUITE = Path(__file__).parents[1] / "programs" / "suite_of_loops.py"
 KINDS = 5
 
 
