@@ -1,5 +1,5 @@
-"""redispool for Django: one setting, one line in INSTALLED_APPS, and ``redis``."""
+"""redispool for Django: one setting, one line in INSTALLED_APPS, ``redis`` and ``aredis``."""
 
-from .pools import pools, redis
+from .pools import aredis, pools, redis
 
-__all__ = ["pools", "redis"]
+__all__ = ["aredis", "pools", "redis"]

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from redispool import ConnectionPool, InvalidOption, PoolFactory, PoolStats, Redis, fork
+from redispool import (
+    AsyncConnectionPool,
+    AsyncRedis,
+    ConnectionPool,
+    InvalidOption,
+    PoolFactory,
+    PoolStats,
+    Redis,
+    fork,
+)
+from redispool.aio.current import CurrentAsyncRedis
 from redispool.current import CurrentRedis
 from redispool.options import PoolOptions
 from redispool.settings import DEFAULT, read_settings
@@ -23,6 +35,7 @@ class Pools:
     def __init__(self) -> None:
         self._factory: PoolFactory | None = None
         self._clients: dict[str, Redis] = {}
+        self._async_clients: dict[str, AsyncRedis] = {}
         self._making = threading.Lock()
         fork.register(self)
 
@@ -41,10 +54,13 @@ class Pools:
         Raises:
             django.core.exceptions.ImproperlyConfigured: no such alias is defined.
         """
-        try:
+        with in_words_of_django():
             return self.factory.pool(alias)
-        except InvalidOption as error:
-            raise ImproperlyConfigured(str(error)) from error
+
+    def async_pool(self, alias: str = DEFAULT) -> AsyncConnectionPool:
+        """The pool of `alias` for asyncio, one for all event loops. Errors as of `pool`."""
+        with in_words_of_django():
+            return self.factory.async_pool(alias)
 
     def client(self, alias: str = DEFAULT) -> Redis:
         """The client of `alias`; it may be kept, it follows the settings. Errors as of `pool`."""
@@ -55,16 +71,37 @@ class Pools:
         client = CurrentRedis(lambda: self.present_client(alias), f"redis {alias!r} of Django")
         return self._clients.setdefault(alias, client)
 
+    def async_client(self, alias: str = DEFAULT) -> AsyncRedis:
+        """The client of `alias` for async views; it may be kept, too. Errors as of `pool`."""
+        self.async_pool(alias)
+        known = self._async_clients.get(alias)
+        if known is not None:
+            return known
+        name = f"aredis {alias!r} of Django"
+        client = CurrentAsyncRedis(lambda: self.present_async_client(alias), name)
+        return self._async_clients.setdefault(alias, client)
+
     def present_client(self, alias: str) -> Redis:
         """The client of `alias` that the settings of now describe; errors as of `pool`."""
-        try:
+        try:  # no `with`: every command comes through here
             return self.factory.client(alias)
+        except InvalidOption as error:
+            raise ImproperlyConfigured(str(error)) from error
+
+    def present_async_client(self, alias: str) -> AsyncRedis:
+        """The same for asyncio."""
+        try:
+            return self.factory.async_client(alias)
         except InvalidOption as error:
             raise ImproperlyConfigured(str(error)) from error
 
     def stats(self) -> dict[str, PoolStats]:
         """The figures of every alias in this process."""
         return self.factory.stats()
+
+    def async_stats(self) -> dict[str, PoolStats]:
+        """The figures of the pools for asyncio, of the aliases that were used."""
+        return self.factory.async_stats()
 
     def rebuild(self) -> None:
         """Close the pools; the next use makes new ones from the settings of then."""
@@ -90,10 +127,17 @@ def project_options() -> dict[str, PoolOptions]:
     Raises:
         django.core.exceptions.ImproperlyConfigured: a setting cannot be used.
     """
-    try:
+    with in_words_of_django():
         return read_settings(
             getattr(settings, "REDISPOOL", None), redis_url=getattr(settings, "REDIS_URL", None)
         )
+
+
+@contextlib.contextmanager
+def in_words_of_django() -> Iterator[None]:
+    """Raise what is wrong with a setting as the error that Django's users expect."""
+    try:
+        yield
     except InvalidOption as error:
         raise ImproperlyConfigured(str(error)) from error
 
@@ -105,3 +149,6 @@ def project_folder() -> Path:
 
 pools = Pools()
 redis: Redis = CurrentRedis(lambda: pools.present_client(DEFAULT), "redis of the Django project")
+aredis: AsyncRedis = CurrentAsyncRedis(
+    lambda: pools.present_async_client(DEFAULT), "aredis of the Django project"
+)

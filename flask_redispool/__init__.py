@@ -1,5 +1,5 @@
-"""redispool for Flask: one setting, one extension, and ``redis``."""
+"""redispool for Flask: one setting, one extension, ``redis`` and, for async views, ``aredis``."""
 
-from .extension import RedisPool, redis
+from .extension import RedisPool, aredis, redis
 
-__all__ = ["RedisPool", "redis"]
+__all__ = ["RedisPool", "aredis", "redis"]

@@ -7,7 +7,8 @@ from pathlib import Path
 from flask import Flask, Response, current_app, g
 from flask.signals import appcontext_pushed, request_finished
 
-from redispool import ConnectionPool, PoolFactory, Redis, Scope
+from redispool import AsyncConnectionPool, AsyncRedis, ConnectionPool, PoolFactory, Redis, Scope
+from redispool.aio.current import CurrentAsyncRedis
 from redispool.current import CurrentRedis
 from redispool.settings import DEFAULT, read_settings
 
@@ -47,7 +48,7 @@ class RedisPool:
             )
         factory = factory_for(app)
         app.teardown_appcontext(end_scope)
-        app.shell_context_processor(lambda: {"redis": redis})
+        app.shell_context_processor(lambda: {"redis": redis, "aredis": aredis})
         appcontext_pushed.connect(open_scope, app)
         # Not after_request: a function that runs later may answer with another response.
         request_finished.connect(keep_scope_while_streaming, app)
@@ -65,6 +66,14 @@ class RedisPool:
     def client(self, alias: str = DEFAULT) -> Redis:
         """The client of `alias` of the current app; errors as of `pool`."""
         return current_factory().client(alias)
+
+    def async_pool(self, alias: str = DEFAULT) -> AsyncConnectionPool:
+        """The pool of `alias` for asyncio, one for all event loops; errors as of `pool`."""
+        return current_factory().async_pool(alias)
+
+    def async_client(self, alias: str = DEFAULT) -> AsyncRedis:
+        """The client of `alias` for async views, hooks and scripts; errors as of `pool`."""
+        return current_factory().async_client(alias)
 
 
 def factory_for(app: Flask) -> PoolFactory:
@@ -104,6 +113,9 @@ def current_factory() -> PoolFactory:
 
 
 redis: Redis = CurrentRedis(lambda: current_factory().client(), "redis of the current Flask app")
+aredis: AsyncRedis = CurrentAsyncRedis(
+    lambda: current_factory().async_client(), "aredis of the current Flask app"
+)
 
 
 class ContextScope(Scope):

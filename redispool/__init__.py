@@ -4,6 +4,7 @@ A pool lives as long as the process, a scope as long as one request. The client 
 ``redis.Redis``.
 """
 
+from . import asgi
 from .aio.client import AsyncRedis
 from .aio.pool import AsyncConnectionPool
 from .client import Redis
@@ -40,5 +41,6 @@ __all__ = [
     "Scope",
     "ServerUnavailable",
     "TooManyWaiting",
+    "asgi",
     "scope",
 ]

@@ -139,6 +139,21 @@ class PoolFactory:
             cut += await asyncio.to_thread(other.close, max(deadline - monotonic(), 0.0))
         return cut
 
+    def reopen(self) -> None:
+        """Begin anew after `close`, with new pools, on which the clients that it gave go on.
+
+        For an application that starts and ends several times in a process, as tests have it. What
+        `pool` and `async_pool` gave before stays closed. Where nothing was closed it does nothing.
+        """
+        with self._making:
+            if not self._closed:
+                return
+            self._pools, self._async_pools, self._closed = {}, {}, False
+        for alias, client in list(self._clients.items()):
+            client.connection_pool = self.pool(alias)
+        for alias, async_client in list(self._async_clients.items()):
+            async_client.connection_pool = self.async_pool(alias)
+
     def _make(self, alias: str, kind: type[_Pool], known: dict[str, _Pool]) -> _Pool:
         if alias not in self.options:
             defined = ", ".join(self.options)

@@ -1,4 +1,4 @@
-"""Fixtures for the tests that run both samples as people do: under gunicorn, over HTTP."""
+"""Fixtures for the tests that run the samples as people do: under their servers, over HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 # Each sample has its own pytest.ini: tests/test_own_tests.py runs them as their READMEs say.
-collect_ignore = ["flask_app", "django_site"]
+collect_ignore = ["flask_app", "django_site", "fastapi_app"]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Start both samples on one embedded server, try them out, and serve until Ctrl-C."""
+"""Start the samples on one embedded server, try them out, and serve until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -36,19 +36,46 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One of the sample projects."""
+    """One of the sample projects, and the server that it runs under."""
 
     name: str
     directory: Path
     application: str
+    server: str
+
+    def command(self, listener: int) -> list[str]:
+        """The program and arguments that serve it in two processes, on a socket that listens."""
+        return [
+            sys.executable,
+            "-m",
+            self.server,
+            self.application,
+            *SERVERS[self.server](listener),
+        ]
 
 
-FLASK = Sample("Flask", HERE / "flask_app", "app:create_app()")
-DJANGO = Sample("Django", HERE / "django_site", "mysite.wsgi")
+def gunicorn(listener: int) -> list[str]:
+    """The arguments for two processes of eight threads."""
+    words = ["--bind", f"fd://{listener}", "--no-control-socket"]
+    words += ["--workers", "2", "--worker-class", "gthread", "--threads", "8"]
+    return [*words, "--graceful-timeout", "1"]  # else an open feed would hold up the end
+
+
+def uvicorn(listener: int) -> list[str]:
+    """The arguments for two processes, each with one event loop."""
+    words = ["--fd", str(listener), "--workers", "2", "--no-access-log"]
+    return [*words, "--timeout-graceful-shutdown", "1"]  # likewise
+
+
+SERVERS = {"gunicorn": gunicorn, "uvicorn": uvicorn}
+FLASK = Sample("Flask", HERE / "flask_app", "app:create_app()", "gunicorn")
+DJANGO = Sample("Django", HERE / "django_site", "mysite.wsgi", "gunicorn")
+FASTAPI = Sample("FastAPI", HERE / "fastapi_app", "app:app", "uvicorn")
+SAMPLES = (FLASK, DJANGO, FASTAPI)
 
 
 class Server:
-    """A sample under gunicorn: two processes of eight threads, on a port of its own.
+    """A sample under its server, on a port of its own.
 
     The listening socket is made before and handed down, so that nobody takes the port in between.
     """
@@ -59,13 +86,9 @@ class Server:
         self.sample = sample
         self.url = f"http://{HOST}:{listener.getsockname()[1]}"
         self.log = log
-        command = [sys.executable, "-m", "gunicorn", sample.application]
-        command += ["--bind", f"fd://{listener.fileno()}", "--no-control-socket"]
-        command += ["--workers", "2", "--worker-class", "gthread", "--threads", "8"]
-        command += ["--graceful-timeout", "1"]  # else an open feed would hold up the end
         with listener, log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, *options],
+                [*sample.command(listener.fileno()), *options],
                 cwd=sample.directory,
                 env=environment(redis_url),
                 stdin=subprocess.DEVNULL,
@@ -83,7 +106,7 @@ class Server:
             return False
 
     def check(self) -> None:
-        """Fail, with the end of the log, if gunicorn has ended by itself."""
+        """Fail, with the end of the log, if the server has ended by itself."""
         code = self.process.poll()
         if code is not None:
             raise self.failure(f"ended with code {code}")
@@ -95,7 +118,7 @@ class Server:
         return Failure(f"The {self.sample.name} sample {what}. The end of its log:\n{log}")
 
     def stop(self, deadline: float) -> None:
-        """Wait for gunicorn, told to end before, and kill what is left of it and its workers."""
+        """Wait for the server, told to end before, and kill what is left of it and its workers."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(max(0.0, deadline - time.monotonic()))
         with contextlib.suppress(ProcessLookupError):
@@ -197,8 +220,8 @@ def run(port: int, data: Path, stop: threading.Event) -> None:
     servers: list[Server] = []
     with tempfile.TemporaryDirectory(prefix="redispool-samples-") as logs:
         try:
-            say("Starting both samples under gunicorn, on one embedded server …")
-            for sample in (FLASK, DJANGO):
+            say("Starting the samples under gunicorn and uvicorn, on one embedded server …")
+            for sample in SAMPLES:
                 log = Path(logs, f"{sample.name}.log")
                 servers.append(Server(sample, listen(port), redis_url, log))
             wait_until_ready(servers, stop)

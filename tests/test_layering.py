@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 ADAPTERS = {"flask_redispool", "django_redispool"}
 FLASK = {"flask", "werkzeug", "jinja2", "click"}
 DJANGO = {"django", "asgiref"}
+ASGI = {"fastapi", "starlette", "pydantic", "anyio", "quart", "litestar"}
 
 # Runs in a fresh interpreter: imports the named module, says what came along with it
 # and what the import asked of the system.
@@ -96,9 +97,9 @@ def test_importing_does_nothing(package: str) -> None:
 @pytest.mark.parametrize(
     ("package", "foreign"),
     [
-        ("redispool", {*ADAPTERS, *FLASK, *DJANGO}),
-        ("flask_redispool", {"django_redispool", *DJANGO}),
-        ("django_redispool", {"flask_redispool", *FLASK}),
+        ("redispool", {*ADAPTERS, *FLASK, *DJANGO, *ASGI}),
+        ("flask_redispool", {"django_redispool", *DJANGO, *ASGI}),
+        ("django_redispool", {"flask_redispool", *FLASK, *ASGI}),
     ],
     ids=["redispool", "flask_redispool", "django_redispool"],
 )
@@ -115,7 +116,7 @@ def test_arrows_point_one_way(package: str, foreign: set[str]) -> None:
 
 
 def test_what_is_for_asyncio_stands_by_itself() -> None:
-    """Of the core, only the factory and the front door know the modules for asyncio."""
+    """Of the core, only the factory, what serves ASGI and the front door know these modules."""
     knowing = {
         path.name
         for path in (ROOT / "redispool").glob("*.py")
@@ -123,7 +124,7 @@ def test_what_is_for_asyncio_stands_by_itself() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "aio"
     }
 
-    assert knowing == {"__init__.py", "factory.py"}
+    assert knowing == {"__init__.py", "asgi.py", "factory.py"}
 
 
 def imports_of(path: Path) -> list[tuple[int, str]]:

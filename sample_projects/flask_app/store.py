@@ -83,7 +83,7 @@ def vote(voter: str, choice: str) -> bool:
     ballot = f"breakroom:ballot:{voter}"
     with redis.pinned() as connection, connection.pipeline() as pipe:
         while True:
-            pipe.watch(ballot)  # from here on, EXEC fails if another request writes this ballot
+            pipe.watch(ballot)  # from now on EXEC fails where another request writes it
             if pipe.exists(ballot):
                 return False
             pipe.multi()

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from run import DJANGO, FLASK, Sample
+from run import SAMPLES, Sample
 
 
-@pytest.mark.parametrize("sample", [FLASK, DJANGO], ids=lambda sample: sample.name)
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 def test_own_tests_pass(sample: Sample) -> None:
     """``pytest`` in the directory of the sample passes, and finds something to test."""
     unset = ("DJANGO_SETTINGS_MODULE", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "REDIS_URL")

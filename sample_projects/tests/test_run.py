@@ -9,10 +9,11 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from run import HERE, listen
+from run import HERE, SAMPLES, Sample, listen
 from waiting import until
 
 PORT = 19000
@@ -95,13 +96,13 @@ def test_whole_way(start: Callable[..., Run]) -> None:
     """It shows answers, addresses and connections, serves, and ends with 0 and nothing left."""
     run = start()
     run.wait_for("Serving")
-    assert run.text.count("1 counted, 7 turned away") == 2
-    assert run.text.count("200 right values") == 2
+    assert run.text.count("1 counted, 7 turned away") == 3
+    assert run.text.count("200 right values") == 3
     assert "redispool:default:" in run.text or "default" in run.text
     for name, address in ADDRESS.findall(run.text):
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert f"{name} on redispool" in answer.read().decode()
-    assert [name for name, _ in ADDRESS.findall(run.text)] == ["Flask", "Django"]
+    assert [name for name, _ in ADDRESS.findall(run.text)] == ["Flask", "Django", "FastAPI"]
     run.send(signal.SIGINT)
     assert run.wait() == 0
     assert "Traceback" not in run.text
@@ -128,27 +129,27 @@ def test_early_end(start: Callable[..., Run], words: str, number: signal.Signals
 
 
 def test_open_feed_does_not_hold_up_the_end(start: Callable[..., Run]) -> None:
-    """A browser that stays is no reason to go on."""
+    """Browsers that stay, one on each sample, are no reason to go on."""
     run = start()
     run.wait_for("Serving")
-    address = ADDRESS.findall(run.text)[0][1]
-    with urllib.request.urlopen(f"{address}/feed", timeout=10) as feed:
-        feed.readline()
+    with ExitStack() as feeds:
+        for _, address in ADDRESS.findall(run.text):
+            feed = urllib.request.urlopen(f"{address}/feed", timeout=10)
+            feeds.enter_context(feed).readline()
         run.send(signal.SIGINT)
         assert run.wait() == 0
     assert run.has_left_nothing(), run.processes()
 
 
-@pytest.mark.parametrize("name", ["Flask", "Django"])
-def test_end_of_one_ends_the_other(start: Callable[..., Run], name: str) -> None:
-    """When one of the servers is killed, it says which, ends the other and exits with 1."""
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_end_of_one_ends_the_others(start: Callable[..., Run], sample: Sample) -> None:
+    """When one of the servers is killed, it says which, ends the others and exits with 1."""
     run = start()
     run.wait_for("Serving")
-    application = {"Flask": "app:create_app()", "Django": "mysite.wsgi"}[name]
-    processes = [pid for pid, command in run.processes().items() if application in command]
+    processes = [pid for pid, cmd in run.processes().items() if sample.application in cmd]
     os.kill(next(pid for pid in processes if os.getsid(pid) == pid), signal.SIGKILL)
     assert run.wait() == 1
-    assert f"The {name} sample ended with code -9" in run.text
+    assert f"The {sample.name} sample ended with code -9" in run.text
     assert run.has_left_nothing(), run.processes()
 
 
@@ -169,7 +170,7 @@ def test_taken_ports(start: Callable[..., Run]) -> None:
         run.wait_for("Serving")
         ports = [int(address.rpartition(":")[2]) for _, address in ADDRESS.findall(run.text)]
         assert taken.getsockname()[1] not in ports
-        assert len(set(ports)) == 2
+        assert len(set(ports)) == 3
 
 
 def read(path: Path) -> str:

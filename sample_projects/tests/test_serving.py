@@ -1,4 +1,4 @@
-"""Both samples under a real application server with several processes and threads."""
+"""The samples under real application servers with several processes, threads and event loops."""
 
 from __future__ import annotations
 
@@ -14,19 +14,30 @@ from threading import Event
 
 import pytest
 from redis import Redis
-from run import DJANGO, FLASK, Sample, Server, listen, shut_down, wait_until_ready
+from run import (
+    DJANGO,
+    FASTAPI,
+    FLASK,
+    Sample,
+    Server,
+    listen,
+    shut_down,
+    wait_until_ready,
+)
 from tour import Browser, tour
 from waiting import until
+from websockets.sync.client import connect
 
 PORT = 18000
-SAMPLES = [pytest.param(FLASK, id="flask"), pytest.param(DJANGO, id="django")]
+UNDER_WSGI = [pytest.param(FLASK, id="flask"), pytest.param(DJANGO, id="django")]
+SAMPLES = [*UNDER_WSGI, pytest.param(FASTAPI, id="fastapi")]
 
 
 @pytest.fixture(scope="module", params=SAMPLES)
 def server(
     request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A sample under two processes of eight threads."""
+    """A sample under two processes, of eight threads or one event loop each."""
     with serving(request.param, data, tmp_path_factory.mktemp("log")) as server:
         yield server
 
@@ -35,7 +46,7 @@ def server(
 def serving(sample: Sample, data: Path, directory: Path, *options: str) -> Iterator[Server]:
     """A sample with two connections in each of its processes, on a server with nothing in it."""
     url = f"embedded://{data}?max_connections=2"
-    server = Server(sample, listen(PORT), url, directory / "gunicorn.log", *options)
+    server = Server(sample, listen(PORT), url, directory / "server.log", *options)
     try:
         wait_until_ready([server], Event())
         with Redis(unix_socket_path=str(data / "redis.sock")) as client:
@@ -58,7 +69,7 @@ def test_keyed_under_load(server: Server, observer: Redis) -> None:
     assert 1 <= most_connections_under_load(server, observer) <= 2 * 2
 
 
-@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("sample", UNDER_WSGI)
 def test_keyed_with_preload(sample: Sample, data: Path, tmp_path: Path, observer: Redis) -> None:
     """The same holds for four processes that are forked when the application is loaded already."""
     with serving(sample, data, tmp_path, "--preload", "--workers", "4") as server:
@@ -98,6 +109,19 @@ def test_feed_gives_its_connection_back(server: Server, observer: Redis) -> None
     for feed in feeds:
         feed.close()
     assert until(lambda: subscriptions(observer, server) == 0)
+
+
+def test_feed_by_websocket(data: Path, tmp_path: Path, observer: Redis) -> None:
+    """FastAPI's feed comes by WebSocket, too, and a browser that leaves frees its subscription."""
+    with serving(FASTAPI, data, tmp_path) as server:
+        address = f"ws://{server.url.removeprefix('http://')}/feed"
+        with connect(address) as first, connect(address) as second:
+            Browser(server.url).post("/posts", name="Grace", text="The <cake> is a lie")
+            for socket in (first, second):
+                post = json.loads(socket.recv(timeout=10))
+                assert (post["name"], post["text"]) == ("Grace", "The <cake> is a lie")
+            assert until(lambda: subscriptions(observer, server) == 2)
+        assert until(lambda: subscriptions(observer, server) == 0)
 
 
 def test_feed_shows_life(server: Server) -> None:

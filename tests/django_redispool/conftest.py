@@ -58,5 +58,7 @@ def client() -> Client:
 
 def held_by(alias: str = "default") -> int:
     """How many connections of the alias somebody holds."""
-    found = pools.stats()[alias]
-    return found.in_use + found.pubsub
+    found = [pools.stats()[alias]]
+    if alias in pools.async_stats():
+        found.append(pools.async_stats()[alias])
+    return sum(each.in_use + each.pubsub for each in found)

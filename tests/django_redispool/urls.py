@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from django_redispool import redis
+from django_redispool import aredis, pools, redis
 
 
 def value_of(number: int) -> bytes:
@@ -38,6 +38,35 @@ async def keyed_async(request: HttpRequest, number: int) -> HttpResponse:
     """The value of a key, from an async view; every other one asks in the event loop itself."""
     found = value_of(number) if number % 2 else await sync_to_async(value_of)(number)
     return HttpResponse(found)
+
+
+async def akeyed(request: HttpRequest, number: int) -> HttpResponse:
+    """The value of a key, from an async view with the client for asyncio."""
+    key, value = f"key {number}", f"value of {number}"
+    match number % 3:
+        case 0:
+            await aredis.set(key, value)
+            found = await aredis.get(key)
+        case 1:
+            found = (await aredis.pipeline().set(key, value).get(key).execute())[1]
+        case _:
+            async with aredis.pinned() as pin:
+                await pin.set(key, value)
+                found = await pin.get(key)
+    return HttpResponse(found)
+
+
+async def wait_forever(request: HttpRequest) -> HttpResponse:
+    """Wait for a job that never comes, with a subscription beside it."""
+    pubsub = aredis.pubsub()
+    await pubsub.subscribe("news")
+    await aredis.blpop(["never"], 600)
+    return HttpResponse()
+
+
+def made(request: HttpRequest) -> HttpResponse:
+    """How many connections for asyncio this process has made."""
+    return HttpResponse(str(sum(pool.created_total for pool in pools.async_stats().values())))
 
 
 def feed(request: HttpRequest) -> StreamingHttpResponse:
@@ -74,6 +103,9 @@ def pid(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("keyed/<int:number>", keyed),
     path("keyed-async/<int:number>", keyed_async),
+    path("akeyed/<int:number>", akeyed),
+    path("wait", wait_forever),
+    path("made", made),
     path("feed", feed),
     path("feed-async", feed_async),
     path("pid", pid),

@@ -71,5 +71,6 @@ def factory_of(app: Flask) -> PoolFactory:
 
 def held(app: Flask) -> int:
     """How many connections of the application somebody holds."""
-    found = factory_of(app).stats()["default"]
-    return found.in_use + found.pubsub
+    factory = factory_of(app)
+    pools = [factory.stats()["default"], *factory.async_stats().values()]
+    return sum(each.in_use + each.pubsub for each in pools)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from flask import Flask, Response, stream_with_context
+from flask import Blueprint, Flask, Response, stream_with_context
 
-from flask_redispool import RedisPool, redis
+from flask_redispool import RedisPool, aredis, redis
 
 app = Flask(__name__)
 RedisPool(app)
@@ -33,6 +33,43 @@ def keyed(number: int) -> str:
                 found = pin.get(key)
     assert isinstance(found, bytes)
     return found.decode()
+
+
+asynchronous = Blueprint("asynchronous", __name__)
+
+
+@asynchronous.before_request
+async def count() -> None:
+    """A hook, which has an event loop of its own under WSGI."""
+    await aredis.incr("requests")
+
+
+@asynchronous.get("/keyed-async/<int:number>")
+async def keyed_async(number: int) -> str:
+    """The same from an async view."""
+    key, value = f"key {number}", f"value of {number}"
+    match number % 3:
+        case 0:
+            await aredis.set(key, value)
+            found = await aredis.get(key)
+        case 1:
+            found = (await aredis.pipeline().set(key, value).get(key).execute())[1]
+        case _:
+            async with aredis.pinned() as pin:
+                await pin.set(key, value)
+                found = await pin.get(key)
+    assert isinstance(found, bytes)
+    return found.decode()
+
+
+app.register_blueprint(asynchronous)
+
+
+@app.get("/made")
+def made() -> str:
+    """How many connections for asyncio this process has made."""
+    factory = app.extensions["redispool"]
+    return str(sum(pool.created_total for pool in factory.async_stats().values()))
 
 
 @app.get("/feed")

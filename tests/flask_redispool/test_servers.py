@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support import Valkey, eventually
+from ..support.scale import scale
 from ..support.web import Watcher, WebServer, connections_of, keyed_load
 
 BOUND = 2
@@ -56,3 +57,21 @@ def test_a_reader_that_leaves_frees_the_subscription(web: WebServer, flushed: Va
 
     web.get("/pid")
     assert max(connections_of(flushed).values()) <= BOUND
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--worker-class", "sync"], id="sync"),
+        pytest.param(["--worker-class", "gthread", "--threads", "8"], id="gthread"),
+    ],
+)
+def test_async_views_under_wsgi(flushed: Valkey, tmp_path: Path, words: list[str]) -> None:
+    """Each view and hook has a loop of its own: none fails, and all share a few connections."""
+    command = ["gunicorn", "--bind", "127.0.0.1:0", *words, f"{__package__}.keyed:app"]
+    settings = {"REDIS_URL": flushed.url}
+    with WebServer(*command, log=tmp_path / "log", environment=settings) as web:
+        keyed_load(web, "/keyed-async", requests=scale(1000, 200))
+        assert 1 <= int(web.get("/made")) <= (8 if "gthread" in words else 1)
+    assert web.complaints() == []
+    eventually(lambda: not flushed.clients())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -7,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from redispool import ConnectionPool, InvalidOption, PoolClosed, PoolFactory, PoolOptions, Redis
+from redispool import (
+    AsyncRedis,
+    ConnectionPool,
+    InvalidOption,
+    PoolClosed,
+    PoolFactory,
+    PoolOptions,
+    Redis,
+)
 from redispool import factory as module
 from tests.conftest import MakeFactory
 from tests.support import Valkey, eventually, run_threads
@@ -195,3 +204,35 @@ def test_the_figures_of_a_closed_factory(make_factory: MakeFactory) -> None:
 
     assert list(factory.stats()) == ["used"]
     assert factory.stats()["used"].closed
+
+
+def test_it_can_begin_anew(factory: PoolFactory, flushed: Valkey) -> None:
+    """After `close` its clients, and scripts made from them, go on with new pools."""
+    client, aredis, pool = factory.client(), factory.async_client(), factory.pool()
+    script = client.register_script("return redis.call('incr', KEYS[1])")
+    assert script(keys=["hits"]) == 1
+    factory.close()
+    with pytest.raises(PoolClosed):
+        client.ping()
+
+    factory.reopen()
+
+    assert script(keys=["hits"]) == 2
+    assert asyncio.run(incr(aredis)) == 3
+    assert factory.client() is client
+    assert factory.pool() is client.connection_pool is not pool
+    with pytest.raises(PoolClosed):
+        pool.acquire()
+
+
+def test_beginning_anew_without_an_end_does_nothing(factory: PoolFactory) -> None:
+    """What is open stays as it is."""
+    pool = factory.pool()
+    factory.reopen()
+    assert factory.pool() is pool
+    assert not pool.closed
+
+
+async def incr(client: AsyncRedis) -> int:
+    """One command."""
+    return int(await client.incr("hits"))

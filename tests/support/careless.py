@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from redispool import Redis
+from redispool import AsyncRedis, Redis
+from redispool.aio.pins import AsyncPin
 
 Careless: TypeAlias = Callable[[Redis], None]
+CarelessTask: TypeAlias = Callable[[AsyncRedis], Awaitable[None]]
 
 kept: list[Any] = []
 """What was taken, so that no finalizer gives it back; tests clear it at their end."""
@@ -40,3 +42,29 @@ KINDS: dict[Careless, str] = {
     keep_a_watch: "Pipeline",
 }
 """The ways to be careless, and what the log calls the thing that was kept."""
+
+
+async def keep_an_async_pin(aredis: AsyncRedis) -> None:
+    """Pin a connection and walk away; the loop does not know of it, so it cannot end it."""
+    pool = aredis.connection_pool
+    kept.append(AsyncPin(pool, await pool.acquire()))
+
+
+async def keep_an_async_subscription(aredis: AsyncRedis) -> None:
+    """Subscribe and walk away."""
+    kept.append(aredis.pubsub())
+    await kept[-1].subscribe("news")
+
+
+async def keep_an_async_watch(aredis: AsyncRedis) -> None:
+    """Watch a key and walk away."""
+    kept.append(aredis.pipeline())
+    await kept[-1].watch("key")
+
+
+ASYNC_KINDS: dict[CarelessTask, str] = {
+    keep_an_async_pin: "AsyncPin",
+    keep_an_async_subscription: "AsyncPubSub",
+    keep_an_async_watch: "AsyncPipeline",
+}
+"""The same for asyncio."""

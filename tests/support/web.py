@@ -118,7 +118,7 @@ class WebServer:
     def _find_port(self) -> int:
         text = self.log.read_text(encoding="utf-8")
         assert self._process.poll() is None, f"the server has ended:\n{text}"
-        found = re.search(rf"http://{re.escape(self.host)}:(\d+)", text)
+        found = re.search(rf"(?:http://|TCP address ){re.escape(self.host)}:(\d+)", text)
         return int(found[1]) if found else 0
 
 

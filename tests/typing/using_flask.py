@@ -6,8 +6,8 @@ from typing import assert_type
 
 from flask import Flask
 
-from flask_redispool import RedisPool, redis
-from redispool import Redis
+from flask_redispool import RedisPool, aredis, redis
+from redispool import AsyncConnectionPool, AsyncRedis, Redis
 
 pools = RedisPool()
 
@@ -21,6 +21,10 @@ def create_app() -> Flask:
     def visit() -> str:
         return str(redis.incr("hits"))
 
+    @app.get("/visit-async")
+    async def visit_async() -> str:
+        return str(await aredis.incr("hits"))
+
     return app
 
 
@@ -28,6 +32,9 @@ def clients_are_clients() -> None:
     assert_type(redis, Redis)
     assert_type(pools.client(), Redis)
     assert_type(pools.client("sessions"), Redis)
+    assert_type(aredis, AsyncRedis)
+    assert_type(pools.async_client("sessions"), AsyncRedis)
+    assert_type(pools.async_pool(), AsyncConnectionPool)
 
 
 def the_short_form(app: Flask) -> RedisPool:
@@ -37,3 +44,4 @@ def the_short_form(app: Flask) -> RedisPool:
 def mistakes_are_seen() -> None:
     pools.init_app("app")  # type: ignore[arg-type]  # the application, not its name
     redis.no_such_command()  # type: ignore[attr-defined]  # redis is not Any
+    aredis.no_such_command()  # type: ignore[attr-defined]  # nor is aredis
