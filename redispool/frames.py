@@ -23,6 +23,16 @@ def without_frames(error: Exception) -> Exception:
     return error
 
 
+def twin_of(error: Exception) -> Exception:
+    """The same error for somebody else: it knows no frame, and may be told what is his alone."""
+    kind = type(error)
+    twin = kind.__new__(kind, *error.args)
+    twin.args = error.args
+    vars(twin).update(vars(error))
+    twin.__cause__ = error.__cause__
+    return twin
+
+
 def chain(error: BaseException | None) -> list[BaseException]:
     """The error and those behind it."""
     found: list[BaseException] = []
