@@ -121,7 +121,10 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         scope, started = scopes.current(), monotonic()
         try:
             try:
-                asked = self._ask(args, options, started)
+                multiplexer = getattr(self.connection_pool, "multiplexer", None)
+                asked = None
+                if multiplexer is not None and self._may_share:
+                    asked = multiplexer.ask(args, options, started)
                 if asked is None:
                     return await self._execute_once(args, options)
                 reply = await asked
@@ -158,24 +161,19 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
             wait = again
 
     async def _try(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        asked = self._ask(args, options, monotonic())
+        multiplexer = getattr(self.connection_pool, "multiplexer", None)
+        asked = None
+        if multiplexer is not None and self._may_share:
+            asked = multiplexer.ask(args, options, monotonic())
         if asked is None:
             return await self._execute_once(args, options)
         box = [await asked]
         del asked
         return await self._made_of(box, args[0], options)
 
-    def _ask(self, args: tuple[Any, ...], options: dict[str, Any], now: float) -> Any:
-        """A future of the reply, where the command shares a connection; else None."""
-        multiplexer: Any = getattr(self.connection_pool, "multiplexer", None)
-        if (
-            multiplexer is None
-            or self.single_connection_client
-            or self._parses_by_itself
-            or telemetry.is_on()
-        ):
-            return None
-        return multiplexer.ask(args, options, now)
+    @property
+    def _may_share(self) -> bool:
+        return not (self.single_connection_client or self._parses_by_itself or telemetry.is_on())
 
     async def _made_of(self, box: list[Any], name: Any, options: dict[str, Any]) -> Any:
         """What redis-py makes of the reply in `box`; an error is raised."""

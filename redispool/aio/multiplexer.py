@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from asyncio import get_running_loop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -29,6 +28,10 @@ LINES = 3
 """Trunks that one loop may use at once: a new one, and those that a slow reply holds up."""
 
 
+def nothing() -> None:
+    """Stands for a reference to what is no more."""
+
+
 class Multiplexer:
     """The trunks of one pool in one process.
 
@@ -42,6 +45,8 @@ class Multiplexer:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self.pool = weakref.ref(pool)
         self._trunks: dict[int, weakref.ref[Trunk]] = {}
+        self._newest: Callable[[], Trunk | None] = nothing
+        """The trunk that was asked for last: most processes have one loop."""
         self.seconds = pool.options.socket_timeout
         """How long a line may be silent while replies are owed; None for ever."""
         encoder: Any = pool.get_encoder()
@@ -75,16 +80,24 @@ class Multiplexer:
             packed = pack_one(args if self._encode is None else tuple(map(self._encode, args)))
         if len(packed) >= LARGE:
             return None
-        loop = get_running_loop()
-        reference = self._trunks.get(id(loop))
-        trunk = reference() if reference is not None else None
+        # Of the running loop, which it tells at less than the price of asking for that.
+        reply: asyncio.Future[Any] = asyncio.Future()
+        loop = reply.get_loop()
+        trunk = self._newest()
         if trunk is None or trunk.loop is not loop:
-            trunk = self._open(loop)
-        reply: asyncio.Future[Any] = asyncio.Future(loop=loop)
+            trunk = self._trunk_of(loop)
         trunk.waiting.append((packed, reply, now))
         if not trunk.called:
             trunk.call()
         return reply
+
+    def _trunk_of(self, loop: asyncio.AbstractEventLoop) -> Trunk:
+        reference = self._trunks.get(id(loop))
+        trunk = reference() if reference is not None else None
+        if trunk is None or trunk.loop is not loop:
+            return self._open(loop)
+        self._newest = trunk.reference
+        return trunk
 
     def succeed(self, trunk: Trunk) -> None:
         """Put another in the place of `trunk`, which ends when its replies have come."""
@@ -114,5 +127,5 @@ class Multiplexer:
             if reference() is None:
                 self._trunks.pop(number, None)
         trunk = Trunk(self, loop)
-        self._trunks[id(loop)] = trunk.reference
+        self._trunks[id(loop)] = self._newest = trunk.reference
         return trunk

@@ -249,8 +249,9 @@ class Trunk:
                 self._look_at(reply)
             if not places:
                 raise ConnectionError("the server sent a reply that nobody had asked for")
-            if not places[0].done():
-                places[0].set_result(reply)
+            place = places[0]
+            if not place.done():
+                place.set_result(reply)
             places.popleft()  # only now: an interruption before that closes the line
 
     def _look_at(self, reply: Any) -> None:
