@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import hiredis
+from hiredis import pack_command
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 
 from ..ledger import PLAIN, is_plain
@@ -75,7 +75,7 @@ class Multiplexer:
         ):
             return None
         if self._encode is None and TEXTS.issuperset(map(type, args)):
-            packed = hiredis.pack_command(args)  # the way of most commands
+            packed = pack_command(args)  # the way of most commands
         else:
             packed = pack_one(args if self._encode is None else tuple(map(self._encode, args)))
         if len(packed) >= LARGE:
