@@ -53,15 +53,11 @@ class Bookkeeping(Timekeeping):
 
     def _value_in(self, box: list[Any], disconnect: bool) -> Any:
         """The reply in `box`, which is raised where it is an error."""
-        if is_refusal(box[0]):
-            if disconnect:
-                self.disconnect()
-            box[:] = box[0][:1] if isinstance(box[0], list) else box
+        if disconnect and is_refusal(box[0]):
+            self.disconnect()
         if isinstance(box[0], ReadOnlyError):
             self.ledger.refused_write()
-        if isinstance(box[0], Exception):
-            raise box.pop()  # no name for it here: it would hold this frame, and the frame it
-        return box.pop()
+        return value_in(box)
 
     def _look_for_refusals(self, replies: list[Any]) -> None:
         """Raise the first reply that says that the server does not serve at all."""
@@ -76,10 +72,17 @@ class Bookkeeping(Timekeeping):
         """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
         if disconnect:
             self.disconnect()
-        if isinstance(error, BlockingIOError | socket.timeout):
-            raise TimeoutError("Timeout reading from socket")
         if isinstance(error, OSError):
-            raise ConnectionError(f"Error while reading from {self._host_error()} : {error.args}")
+            raise failure_of_read(error, self._host_error())
+
+
+def value_in(box: list[Any]) -> Any:
+    """The reply in `box`, which is raised where it is an error, or holds a refusal to serve."""
+    if is_refusal(box[0]):
+        box[:] = box[0][:1] if isinstance(box[0], list) else box
+    if isinstance(box[0], Exception):
+        raise box.pop()  # no name for it here: it would hold this frame, and the frame it
+    return box.pop()
 
 
 def failure_of_send(error: BaseException) -> BaseException:
@@ -90,6 +93,13 @@ def failure_of_send(error: BaseException) -> BaseException:
         number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
         return ConnectionError(f"Error {number} while writing to socket. {text}.")
     return error
+
+
+def failure_of_read(error: OSError, server: str) -> Exception:
+    """The same of an error while reading from `server`."""
+    if isinstance(error, BlockingIOError | socket.timeout):
+        return TimeoutError("Timeout reading from socket")
+    return ConnectionError(f"Error while reading from {server} : {error.args}")
 
 
 def is_refusal(reply: Any) -> bool:

@@ -61,6 +61,8 @@ def take_stats(pool: Lifecycle) -> PoolStats:
         created_total=tally.created,
         create_failed_total=counts["create_failed"],
         create_seconds_sum=tally.create_seconds,
+        shared_commands_total=tally.shared,
+        shared_in_flight=pool.shared_in_flight,
         away_seconds=now - outage.since if outage else 0.0,
         away_reason=str(outage.error) if outage else "",
         closed_total={reason: pool.evictor.closings[reason] for reason in CLOSE_REASONS},

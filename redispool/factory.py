@@ -167,10 +167,16 @@ class PoolFactory:
 
     def _new_pool(self, alias: str, kind: type[_Pool]) -> _Pool:
         try:
-            return kind(self.options[alias], alias=alias, base_path=self._base_path)
+            return kind(self._options_for(kind, alias), alias=alias, base_path=self._base_path)
         except InvalidOption as error:
             key = f'REDISPOOL["{alias}"]["{error.option.upper()}"]'
             raise InvalidOption(key, error.complaint) from error
+
+    def _options_for(self, kind: type[Lending], alias: str) -> PoolOptions:
+        """The options of `alias`; what of them is for asyncio alone does not stop threads."""
+        options = self.options[alias]
+        asyncio_only = options.multiplex and kind is ConnectionPool
+        return options.replace(multiplex=False) if asyncio_only else options
 
     def after_fork_in_child(self) -> None:
         """A thread of the parent may have held the lock."""

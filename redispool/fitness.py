@@ -88,6 +88,10 @@ class Fitness:
         ledger = connection.ledger
         if ledger.owed or ledger.left:  # so it is with a line that was closed
             return self._what_is_wrong(connection, now)
+        return self.due(connection, now)
+
+    def due(self, connection: Holding, now: float) -> str | None:
+        """Why a connection in use is to be replaced as soon as it can be; None where it is not."""
         if connection.batch is not self.batch:
             return "pool_closed" if self._capacity.shut.is_set() else "drained"
         if now >= connection.expires_at:

@@ -27,6 +27,16 @@ def leave_frames(error: BaseException, outer: BaseException | None) -> None:
         each.__traceback__ = None
 
 
+def twin_of(error: Exception) -> Exception:
+    """The same error for somebody else: it knows no frame, and may be told what is his alone."""
+    kind = type(error)
+    twin = kind.__new__(kind, *error.args)
+    twin.args = error.args
+    vars(twin).update(vars(error))
+    twin.__cause__ = error.__cause__
+    return twin
+
+
 def chain(error: BaseException | None, outer: BaseException | None) -> list[BaseException]:
     """The error and those behind it, but not `outer`."""
     found: list[BaseException] = []

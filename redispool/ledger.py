@@ -19,6 +19,8 @@ Most commands are such; they are looked up once and remembered here.
 PLAIN_LIMIT = 2000
 
 TAKE_NO_ARGUMENTS = frozenset({"DISCARD", "EXEC", "MULTI", "UNWATCH"})
+CHANGES_SESSION = TAKE_NO_ARGUMENTS | {"WATCH"}
+"""What `Ledger` follows step by step."""
 
 
 # What a session was left in.
@@ -87,7 +89,17 @@ class Ledger:
             self.left &= ~WATCH
         elif commands.leaves_state(args):
             self.stain()
-        elif first in commands.NEVER_PLAIN or len(first) != len(args[0]):
-            return  # looked at each time
-        elif len(PLAIN) < PLAIN_LIMIT:
-            PLAIN.add(args[0])
+        else:
+            is_plain(args)  # and is remembered then
+
+
+def is_plain(args: Sequence[Any]) -> bool:
+    """Whether a command leaves nothing behind and blocks nobody; remembers it where it is so."""
+    first, _ = commands.words(args)
+    if first in CHANGES_SESSION or first in commands.NEVER_PLAIN or len(first) != len(args[0]):
+        return False  # looked at each time
+    if commands.leaves_state(args):
+        return False
+    if len(PLAIN) < PLAIN_LIMIT:
+        PLAIN.add(args[0])
+    return True

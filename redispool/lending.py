@@ -142,6 +142,7 @@ class Lending(Lifecycle, RedisPyPool):
             leak_threshold=None,
             cache=None,
             cache_config=None,
+            multiplex=False,
         )
         pool = type(self)(options, alias=self.alias, connection_class=self.connection_class)
         pool.size_option = "MAX_PUBSUB"

@@ -32,6 +32,8 @@ class Lifecycle:
     policy: Policy
     _shared_cache: SharedCache | None
     _subscriptions: dict[str, Self]
+    shared_in_flight = 0
+    """Commands on connections that many share, which only a pool for asyncio has."""
     size_option = "MAX_CONNECTIONS"
     """The setting that bounds the pool, for errors."""
 

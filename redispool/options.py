@@ -164,9 +164,11 @@ class PoolOptions:
                 f"is {self.min_idle}, more than MAX_CONNECTIONS ({self.max_connections})",
             )
         self._refuse_useless_cache()
-        if self.multiplex:
+        if self.multiplex and isinstance(self.retry, Retry):
             raise InvalidOption(
-                "multiplex", "is not available: each command has a connection to itself; remove it"
+                "multiplex",
+                "cannot follow a redis.retry.Retry, which wants each command to have a connection "
+                'to itself; set RETRY to "safe", "always" or "never"',
             )
         self._refuse_what_the_transport_drops()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import sys
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,12 @@ def is_atomic(batch: Sequence[Sequence[Any]]) -> bool:
 def is_fast(packer: Any) -> bool:
     """Whether `packer` is redis-py's for hiredis, in whose place `pack_one` and `pack_all` do."""
     return type(packer) is HiredisRespSerializer
+
+
+def encodes_alike(encoder: Any) -> bool:
+    """Whether hiredis makes the same bytes of a text as redis-py's `encoder`."""
+    utf8 = codecs.lookup(encoder.encoding).name == "utf-8"
+    return utf8 and encoder.encoding_errors == "strict"
 
 
 def pack_one(args: tuple[Any, ...]) -> bytes:

@@ -12,6 +12,7 @@ from redis import connection as base
 from . import dialling, leases
 from .capacity import count
 from .connection import PooledConnection
+from .errors import InvalidOption
 from .express import Express
 from .leases import Lease
 from .lending import Lending, outcome
@@ -41,6 +42,12 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
     """
 
     def _class_for(self, options: PoolOptions, wanted: type[Any] | None) -> type[Any]:
+        if options.multiplex:
+            raise InvalidOption(
+                "multiplex",
+                "is for AsyncConnectionPool: threads are slower where they share a socket; "
+                "remove it, or use a PoolFactory, where it counts for the asyncio client alone",
+            )
         return pooled(wanted or BY_TRANSPORT[options.transport])
 
     def _begin(self, size: int) -> None:

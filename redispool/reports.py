@@ -74,7 +74,7 @@ def config(factory: PoolFactory, aliases: Iterable[str]) -> Report:
     rows = [
         {"alias": alias, "option": name.upper(), "value": value}
         for alias in aliases
-        for name, value in factory.pool(alias).options.masked().items()
+        for name, value in factory.options[alias].masked().items()
     ]
     return Report("Options in force", rows)
 

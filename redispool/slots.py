@@ -82,6 +82,7 @@ class Tally:
     wait_longest: float = 0.0
     created: int = 0
     create_seconds: float = 0.0
+    shared: int = 0
 
     def note_wait(self, seconds: float) -> None:
         """A caller got this place after waiting in the queue."""
@@ -100,6 +101,7 @@ class Tally:
             wait_longest=max((tally.wait_longest for tally in found), default=0.0),
             created=sum(tally.created for tally in found),
             create_seconds=sum(tally.create_seconds for tally in found),
+            shared=sum(tally.shared for tally in found),
         )
 
 

@@ -51,6 +51,10 @@ class PoolStats:
     created_total: int
     create_failed_total: int
     create_seconds_sum: float
+    shared_commands_total: int
+    """Commands that shared a connection with others (``multiplex``)."""
+    shared_in_flight: int
+    """Of these, those that wait now: to be written, or for their reply."""
     away_seconds: float
     """How long the server has been away; 0 while nothing is known against it."""
     away_reason: str

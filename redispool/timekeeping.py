@@ -17,6 +17,9 @@ FOREVER = float("inf")
 AGES = 1e9
 """Seconds that no socket takes for a limit any more."""
 
+OUT_OF_TIME = "Timeout: the time that the caller had is over"
+"""What the error says where a deadline was the caller's, and not a limit of the socket."""
+
 
 class Timekeeping:
     """The time limits of a connection: mixed into those for threads and those for asyncio."""
@@ -43,7 +46,7 @@ class Timekeeping:
             return limit
         left = self._deadline - monotonic()
         if left <= 0:
-            raise TimeoutError("Timeout: the time that the caller had is over")
+            raise TimeoutError(OUT_OF_TIME)
         return left if limit is None else min(limit, left)
 
     def _wait_as_long_as_the_server(self, batch: Sequence[Sequence[Any]]) -> None:

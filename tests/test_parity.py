@@ -37,6 +37,7 @@ ONLY_ASYNCIO = {
     "aclose",  # closes while the loop goes on
     "at_once",  # takes without a coroutine
     "encoder_class",
+    "multiplexer",  # threads that share a socket are slower than those that do not
     "connection_kwargs",
     "take_back",  # `release` without something to await
     "can_read_destructive",  # redis-py 7 calls `can_read` so

@@ -13,8 +13,9 @@ from redis.client import EMPTY_RESPONSE
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
 from .. import holders, replies, retries, scopes, telemetry
+from ..bookkeeping import value_in
 from ..ledger import PLAIN
-from ..replies import VALUES
+from ..replies import VALUES, callback_for
 from ..sharing import SharingClient
 from .holders import AsyncPubSub
 from .pins import AsyncPin
@@ -122,7 +123,18 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         scope, started = scopes.current(), monotonic()
         try:
             try:
-                return await self._execute_once(args, options)
+                multiplexer = getattr(self.connection_pool, "multiplexer", None)
+                asked = None
+                if multiplexer is not None and self._may_share:
+                    asked = multiplexer.ask(args, options, started)
+                if asked is None:
+                    return await self._execute_once(args, options)
+                reply = await asked
+                if type(reply) in VALUES and callback_for(self._callbacks, args[0]) is None:
+                    return reply
+                box = [reply]
+                del reply, asked  # an error that is raised would hold this frame, and the frame it
+                return await self._made_of(box, args[0], options)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
                 tries = retries.Tries(self._pool_of_tries, (args,), started)
                 pause = tries.pause(error, 0)
@@ -143,12 +155,36 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
             await asyncio.sleep(wait)
             attempt += 1
             try:
-                return await client._execute_once(args, options)
+                return await client._try(args, options)
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
                 again = tries.pause(error, attempt)
                 if again is None:
                     raise
             wait = again
+
+    async def _try(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        multiplexer = getattr(self.connection_pool, "multiplexer", None)
+        asked = None
+        if multiplexer is not None and self._may_share:
+            asked = multiplexer.ask(args, options, monotonic())
+        if asked is None:
+            return await self._execute_once(args, options)
+        box = [await asked]
+        del asked
+        return await self._made_of(box, args[0], options)
+
+    @property
+    def _may_share(self) -> bool:
+        return not (self.single_connection_client or self._parses_by_itself or telemetry.is_on())
+
+    async def _made_of(self, box: list[Any], name: Any, options: dict[str, Any]) -> Any:
+        """What redis-py makes of the reply in `box`; an error is raised."""
+        reply = value_in(box)
+        callback = callback_for(self._callbacks, name)
+        if callback is None:
+            return reply
+        value = callback(reply, **replies.without_reading(options))
+        return value if type(value) in VALUES else await settled(value)
 
     async def _execute_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         pool = self.connection_pool
@@ -164,7 +200,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         finally:
             if connection.lease:  # not where a collection, or a fork, came before
                 pool.take_back(connection)
-        callback = replies.callback_for(self._callbacks, name)
+        callback = callback_for(self._callbacks, name)
         if callback is None:
             return reply
         value = callback(reply, **replies.without_reading(options))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import codecs
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
@@ -40,9 +39,7 @@ class AsyncConversation(Bookkeeping, base.AbstractConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._open_books()
         super().__init__(*args, **kwargs)
-        encoder = self.encoder
-        utf8 = codecs.lookup(encoder.encoding).name == "utf-8"
-        self._encodes_alike = utf8 and encoder.encoding_errors == "strict"
+        self._encodes_alike = packing.encodes_alike(self.encoder)
 
     def _limit(self, seconds: float | None) -> None:
         if self._line is not None:

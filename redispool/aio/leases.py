@@ -16,6 +16,8 @@ class AsyncLease(Lease):
     """
 
     task: weakref.ref[asyncio.Task[Any]] | None = None
+    unnamed = "a task"
+    """The holder in words, where it is not known which task that is."""
 
     def note_place(self) -> None:
         super().note_place()
@@ -28,7 +30,7 @@ class AsyncLease(Lease):
 
     def holder(self) -> str:
         task = self.task() if self.task is not None else None
-        return f"task {task.get_name()}" if task is not None else "a task"
+        return f"task {task.get_name()}" if task is not None else self.unnamed
 
     kind = "task"
 

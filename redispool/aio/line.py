@@ -38,12 +38,12 @@ class Line:
         "_buffer",
         "_feed",
         "_more",
-        "_take_push",
         "fd",
         "gets",
         "has_data",
         "seconds",
         "sock",
+        "take_push",
         "watch",
     )
 
@@ -64,8 +64,13 @@ class Line:
         """Let redis-py's `parser` for hiredis make replies of what comes, in pieces of `size`."""
         reader = parser._reader
         self.gets, self._feed, self.has_data = reader.gets, reader.feed, reader.has_data
-        self._take_push = parser.handle_push_response
+        self.take_push = parser.handle_push_response
         self._buffer = bytearray(size)
+
+    @property
+    def may_have_more(self) -> bool:
+        """Whether something may have come that the system says nothing of."""
+        return self._more
 
     async def connect(self, address: Any) -> None:
         """Connect to `address`, within the time limit.
@@ -98,7 +103,7 @@ class Line:
         if not await self.until(event, self.seconds):
             raise TimeoutError
 
-    def send_at_once(self, data: bytes) -> int:
+    def send_at_once(self, data: bytes | memoryview) -> int:
         """Send what the system takes now; gives how many bytes that was."""
         try:
             sent: int = self.sock.send(data)
@@ -118,7 +123,7 @@ class Line:
         view = memoryview(data)
         while sent < len(data):
             await self.wait(WRITE)
-            sent += self.send_at_once(view[sent:])  # type: ignore[arg-type]
+            sent += self.send_at_once(view[sent:])
 
     async def read(self, decode: bool = True, want_push: bool = False) -> Any:
         """The next reply, as hiredis gives it: an error is a value.
@@ -142,7 +147,7 @@ class Line:
                 reply = gets(decode)
             if type(reply) is not PUSH:
                 return reply
-            told = await self._take_push(reply)
+            told = await self.take_push(reply)
             if want_push:
                 return told
 
@@ -154,7 +159,7 @@ class Line:
             if reply is NOT_ENOUGH_DATA:
                 reply = await self.read()
             elif type(reply) is PUSH:
-                await self._take_push(reply)
+                await self.take_push(reply)
                 reply = await self.read()
             replies.append(reply)
         return replies
@@ -166,7 +171,7 @@ class Line:
             reply = self.gets(decode)
         if type(reply) is not PUSH:
             return reply
-        told = await self._take_push(reply)
+        told = await self.take_push(reply)
         return told if want_push else await self.read_at_once(decode)
 
     def receive(self) -> bool:
@@ -251,7 +256,7 @@ class TLSLine(Line):
         event, self._instead = self._instead or event, 0
         return super().until(event, seconds)
 
-    def send_at_once(self, data: bytes) -> int:
+    def send_at_once(self, data: bytes | memoryview) -> int:
         sent = [0]
         self._takes(lambda: sent.append(self.sock.send(data)))
         return sent[-1]

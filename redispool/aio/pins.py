@@ -54,6 +54,8 @@ class AsyncPin:
     retry_mode = "never"
     """State was lost with the connection: nothing is sent again."""
     keeps_session = True
+    multiplexer = None
+    """Its connection is shared with nobody."""
 
     def __init__(self, pool: Any, connection: AsyncPooledConnection) -> None:
         self.pool = pool

@@ -26,6 +26,7 @@ from . import dialling, queueing
 from .connection import AsyncPooledConnection
 from .done import DONE, Done
 from .leases import AsyncLease
+from .multiplexer import Multiplexer
 from .transports import BY_TRANSPORT, pooled, refuse_what_asyncio_drops
 
 __all__ = ["AsyncConnectionPool"]
@@ -52,6 +53,21 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
     """
 
     encoder_class = Encoder  # redis-py's attribute
+    multiplexer: Multiplexer | None
+
+    def _begin(self, size: int) -> None:
+        super()._begin(size)
+        self.multiplexer = Multiplexer(self) if self.options.multiplex else None
+
+    def set_retry(self, retry: Any) -> None:
+        """Let redis-py's `retry` decide; then each command has a connection to itself."""
+        super().set_retry(retry)
+        self.multiplexer = None
+
+    @property
+    def shared_in_flight(self) -> int:  # type: ignore[override]
+        """Commands that wait on connections that many share (``multiplex``)."""
+        return 0 if self.multiplexer is None else self.multiplexer.in_flight()
 
     def _class_for(self, options: PoolOptions, wanted: type[Any] | None) -> type[Any]:
         refuse_what_asyncio_drops(options)

@@ -8,6 +8,8 @@ import pytest
 import redis.connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from redispool import ConnectionPool, InvalidOption, PoolOptions
 from redispool.foreign import PASSED_ON, REFUSED, SYNONYMS, TRANSPORTS, taken_by
@@ -182,7 +184,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"credential_provider": print, "password": "Zq7"}, "credential_provider: stands beside"),
     ({"credential_provider": print, "url": "redis://u@h"}, "credential_provider: stands beside"),
     ({"min_idle": 3, "max_connections": 2}, "min_idle: is 3, more than MAX_CONNECTIONS (2)"),
-    ({"multiplex": True}, "multiplex: is not available: each command has a connection to itself"),
+    ({"multiplex": True, "retry": Retry(NoBackoff(), 1)}, "multiplex: cannot follow a redis.retry"),
     ({"connection": {"host": "h"}}, "host: belongs beside the dict connection, not in it"),
     ({"connection": {"encodin": "x"}}, "encodin: unknown option; did you mean ENCODING?"),
 ]  # fmt: skip

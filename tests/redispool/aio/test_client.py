@@ -402,11 +402,7 @@ async def _ping_and_close(client: AsyncRedis) -> bool:
 
 def test_tls_through_many_loops(tmp_path: Path, run: Run) -> None:
     """A TLS line, too, belongs to no loop, and carries large values both ways."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with TlsServer(context) as server:
+    with tls_server(tmp_path) as server:
         client = AsyncRedis(
             host=server.host, port=server.port, ssl=True, ssl_ca_certs=str(tmp_path / "ca.pem")
         )
@@ -425,6 +421,15 @@ def test_tls_through_many_loops(tmp_path: Path, run: Run) -> None:
             run(stranger.ping())  # type: ignore[arg-type]
         run(client.aclose())
         run(stranger.aclose())
+
+
+def tls_server(place: Path) -> TlsServer:
+    """A server whose certificate is trusted by who trusts ``ca.pem`` in `place`."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(place / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return TlsServer(context)
 
 
 class TlsServer(ScriptedServer):
