@@ -15,7 +15,7 @@ from tests.test_layering import in_a_fresh_interpreter, loaded_with
 
 pytest_plugins = ["pytester"]
 
-OTHERS = ("django", "flask", "valkey", "hypothesispytest", "cacheprovider")
+OTHERS = ("anyio", "asyncio", "django", "flask", "valkey", "hypothesispytest", "cacheprovider")
 ALONE = ("-W", "error", *(word for name in OTHERS for word in ("-p", f"no:{name}")))
 """As strict as our own run, and without what other plugins bring."""
 
