@@ -17,3 +17,4 @@ def _fastapi_forgets() -> Iterator[None]:
     for each in gc.get_objects():
         if type(each) is functools._lru_cache_wrapper and each.__module__.startswith("fastapi."):
             each.cache_clear()
+    gc.collect()
