@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING
 
+from .cells import Cells, Counts
+from .figures import Record
 from .flag import Flag
 from .gate import Gate
 from .queueing import LOOK_AGAIN, SlotQueue
-from .slots import Place, Slot, Tally
+from .slots import Place, Slot
 
 if TYPE_CHECKING:
     from .holding import Holding
@@ -30,20 +31,26 @@ class Capacity:
     def __init__(self, size: int, gate: Gate) -> None:
         self.size = size
         self.gate = gate
-        self.queue = SlotQueue(gate)
+        self.cells = Cells()
+        self.queue = SlotQueue(gate, self.cells)
         self.reference = weakref.ref(self)
         self.shut = Flag()
         """Set when the pool is closed: no slot is given out any more."""
         self.returned = Flag()
         """Set when a slot has ended; cleared by those who wait for that."""
-        self.reclaimed: Counter[str] = Counter()
-        """Connections that were dropped without being given back."""
+        self.counts = Counts(self.cells)
+        """What happened in the pool as a whole."""
         self._places: dict[Place, bool] = {}  # a set that can be listed in one step
-        self._ended: list[Tally] = []
+        self._ended: list[Record] = []
+        """Of places that are no more; the next new ones go on in them."""
         self.surplus: list[None] = []
         """A token for each slot in use that is one too many, and ends when it comes back."""
         self._resizing = threading.Lock()
         self._settled = True
+        shut = self.shut
+        self.cells.show("away_since", lambda: gate.outage.since if gate.outage else 0.0)
+        self.cells.show("shut", lambda: float(shut.is_set()))
+        self.cells.show("max_connections", lambda: float(size))
         for _ in range(size):
             self._add()
 
@@ -52,6 +59,7 @@ class Capacity:
         slot.held = None
         if slot.capacity is not self.reference:
             return  # of the parent process
+        slot.record.note_empty()
         if self.shut.is_set() or self._pay_surplus():
             self._end(slot)
             return
@@ -100,9 +108,7 @@ class Capacity:
         # what is there tells what is missing.
         present = self.size if self._settled else len(self._places) - len(self.surplus)
         self._settled, self.size, more = False, size, size - present
-        # One step in CPython: what ends meanwhile is appended behind it.
-        ended = list(self._ended)
-        self._ended[: len(ended)] = [Tally.total(ended)]
+        self.cells.show("max_connections", lambda: float(size))
         for _ in range(0 if self.shut.is_set() else more):
             if not self._pay_surplus():
                 self._add()
@@ -116,9 +122,9 @@ class Capacity:
         found = (reference() for reference in newest if reference is not None)
         return [slot for slot in found if slot is not None]
 
-    def tallies(self) -> list[Tally]:
+    def records(self) -> list[Record]:
         """What happened in all places, those that ended among them."""
-        return [place.tally for place in list(self._places)] + list(self._ended)
+        return [place.record for place in list(self._places)] + list(self._ended)
 
     def connections(self) -> list[Holding]:
         """All connections, idle or in use."""
@@ -158,7 +164,10 @@ class Capacity:
         return True
 
     def _add(self) -> None:
-        place = Place()
+        try:
+            place = Place(self._ended.pop())
+        except IndexError:
+            place = Place(Record())
         self._places[place] = True
         self._succeed(place, *place.newest())
 
@@ -177,13 +186,5 @@ class Capacity:
 
     def _end(self, slot: Slot) -> None:
         if self._places.pop(slot.place, False):  # from here on nothing follows this slot
-            self._ended.append(slot.tally)
+            self._ended.append(slot.record)
         self.returned.set()
-
-
-def count(counter: Counter[str], key: str) -> None:
-    """Add one; exact among threads and safe in finalizers.
-
-    ``Counter.update`` of an iterable is one step in CPython, where ``+= 1`` is three.
-    """
-    counter.update((key,))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
 from . import logs, policy, wording
-from .capacity import count
 from .connection import PooledConnection
+from .figures import CONNECTING, STATE
 from .frames import leave_frames
 from .retries import FINAL
 
@@ -42,6 +42,7 @@ def dial(
     """
     started = monotonic()
     try:
+        pool.show(slot)
         outcome = _try(pool, slot, started, connect_by)
         # Not inside an except block: an interruption there would keep the frames of the old error.
         note_end(pool, slot, outcome, started, connect_by)
@@ -110,6 +111,7 @@ def _note_success(pool: Lending, slot: Slot) -> None:
     gate.leave(slot)
     ended = gate.succeeded()
     if ended is not None:
+        pool.show_outage()
         logs.warn(wording.back_again(pool, ended, monotonic()))
     if queue.waiters:
         queue.hand_over()
@@ -117,6 +119,7 @@ def _note_success(pool: Lending, slot: Slot) -> None:
 
 def _note_failure(pool: Lending, error: Exception, now: float) -> None:
     begun = pool.capacity.gate.failed(error, now)
+    pool.show_outage()
     if begun is not None:
         logs.warn(wording.gone_away(pool, begun))
     if pool.capacity.hopeless(now):
@@ -132,7 +135,7 @@ def _try(
         connection = pool.make_connection()
         _connect(connection, slot, started, deadline)
     except Exception as error:
-        count(pool.counts, "create_failed")
+        pool.counts.add("create_failed")
         if may_pass(error):
             leave_frames(error, outer)  # those of the user's own code, he may want to see
         return error
@@ -151,6 +154,7 @@ def _connect(connection: PooledConnection, slot: Slot, now: float, deadline: flo
 
 def move_in(connection: Holding, slot: Slot, now: float) -> None:
     """Put a connection that is not open yet in its place, lent to the caller."""
+    slot.record.cells[STATE] = CONNECTING
     connection.slot = slot
     connection.lend(now)
     slot.held = weakref.ref(connection)
@@ -163,6 +167,4 @@ def settle_in(
     connection.batch = batch
     connection.born = started
     connection.expires_at = pool.policy.expires_at(started)
-    slot.tally.acquired += 1
-    slot.tally.created += 1
-    slot.tally.create_seconds += monotonic() - started
+    slot.record.note_created(monotonic() - started)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from .capacity import Capacity, count
+from .capacity import Capacity
 from .policy import Policy
 
 if TYPE_CHECKING:
@@ -26,14 +25,12 @@ class Evictor:
         self._policy = policy
         self._capacity = capacity
         self._min_idle = min_idle
-        self.closings: Counter[str] = Counter()
-        """Connections closed, by reason."""
         self.next_sweep = 0.0
         """When to look again for what is idle for too long, on the monotonic clock."""
 
     def end(self, connection: Holding, reason: str) -> None:
         """Close a connection whose place is the caller's."""
-        count(self.closings, reason)
+        self._capacity.counts.add(f"closed {reason}")
         connection.end()
 
     def end_idle(self, connection: Holding, reason: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from .figures import ACQUIRED, SHORT, SINCE, USE_SECONDS
 from .leases import Lease
 from .ledger import PLAIN
 
@@ -58,7 +59,9 @@ class Express:
         if wire is None or not self._fitness.fresh(connection, now):
             self._queue.give(connection)
             return ELSEWHERE
-        connection.slot.tally.acquired += 1
+        cells = connection.slot.record.cells
+        cells[SINCE] = now
+        cells[ACQUIRED] += 1
         connection.lease.append(Lease(now))
         try:
             return connection.ask_at_once(wire, args, decode)
@@ -79,10 +82,15 @@ class Express:
             pool.release(connection)
             return
         try:
-            connection.lease.pop()
+            seconds = now - connection.lease.pop().since
         except IndexError:
             pool.release(connection)  # which says what is wrong
             return
+        record = connection.slot.record  # type: ignore[union-attr]  # it is lent
+        record.cells[USE_SECONDS] += seconds
+        if seconds >= SHORT:
+            record.note_long_use(seconds)
+        record.cells[SINCE] = 0.0
         connection.last_used = now
         self._idle.append(connection)
         # What happened between the look and the append:

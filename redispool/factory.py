@@ -10,17 +10,19 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
-from . import fork
+from . import fork, live
 from .aio.client import AsyncRedis
 from .aio.pool import AsyncConnectionPool
 from .client import Redis
 from .errors import InvalidOption, PoolClosed
 from .lending import Lending
 from .lifecycle import CLOSE_WITHIN
+from .live import LivePool
 from .options import PoolOptions
 from .pool import ConnectionPool
 from .settings import DEFAULT, Settings, read_settings
 from .stats import PoolStats
+from .whereabouts import directory_of
 
 __all__ = ["PoolFactory"]
 
@@ -39,16 +41,25 @@ class PoolFactory:
             the URL of ``default``. Without it, the environment's ``REDIS_URL`` is.
         base_path: the folder of the project, where ``embedded://`` keeps its ``.redispool``; the
             working directory where it is not given.
+        live_directory: under which the pools show their figures to the other processes of the user;
+            else what the environment's ``REDISPOOL_LIVE_DIRECTORY`` says, or a directory of the
+            user's in the system's temporary one. An empty text switches that off.
 
     Raises:
         InvalidOption: a setting cannot be used. The message quotes it as it was typed.
     """
 
     def __init__(
-        self, settings: Settings | str | None = None, *, base_path: Path | str | None = None
+        self,
+        settings: Settings | str | None = None,
+        *,
+        base_path: Path | str | None = None,
+        live_directory: Path | str | None = None,
     ) -> None:
         self.options: Mapping[str, PoolOptions] = read_settings(settings)
         self._base_path = Path(base_path or Path.cwd())
+        self.directory = directory_of(self._base_path, live_directory)
+        """Where the pools of the application show their figures; None for nowhere."""
         self._pools: dict[str, ConnectionPool] = {}
         self._async_pools: dict[str, AsyncConnectionPool] = {}
         self._clients: dict[str, Redis] = {}
@@ -110,6 +121,14 @@ class PoolFactory:
         """The figures of the pools for asyncio, of the aliases that were used."""
         return {alias: pool.stats() for alias, pool in self._async_pools.copy().items()}
 
+    def live(self) -> list[LivePool]:
+        """The pools of all processes of the application on this host, this one's among them.
+
+        Raises:
+            Unreadable: their figures cannot be seen; the text says why.
+        """
+        return live.read(self.directory)
+
     def close(self, timeout: float = CLOSE_WITHIN) -> int:
         """Close all pools for good; closing again does nothing.
 
@@ -167,10 +186,12 @@ class PoolFactory:
 
     def _new_pool(self, alias: str, kind: type[_Pool]) -> _Pool:
         try:
-            return kind(self._options_for(kind, alias), alias=alias, base_path=self._base_path)
+            pool = kind(self._options_for(kind, alias), alias=alias, base_path=self._base_path)
         except InvalidOption as error:
             key = f'REDISPOOL["{alias}"]["{error.option.upper()}"]'
             raise InvalidOption(key, error.complaint) from error
+        pool.directory = self.directory
+        return pool
 
     def _options_for(self, kind: type[Lending], alias: str) -> PoolOptions:
         """The options of `alias`; what of them is for asyncio alone does not stop threads."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
-from .capacity import Capacity, count
+from .capacity import Capacity
 from .ledger import READ_ONLY
 from .policy import PING_WITHIN, RENEWED_FOR, Check, Policy
 
@@ -29,7 +28,6 @@ class Fitness:
         self._capacity = capacity
         self.batch: object = object()
         """What a connection has to carry to be kept; replaced when all are to be renewed."""
-        self.checks: Counter[str] = Counter()
         self._suspect_since = 0.0
         """When a connection was last found dead; all that were idle then are looked at."""
 
@@ -69,7 +67,7 @@ class Fitness:
         wanted = self._policy.check(connection.last_used, now, self._suspect_since)
         if wanted is Check.NONE:
             return None
-        count(self.checks, wanted.value)
+        self._capacity.counts.add(f"checked {wanted.value}")
         if not connection.alive():
             return self.note_dead()
         return Check.PING if wanted is Check.PING else None

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from redis.exceptions import ConnectionError
 
 from .bookkeeping import Bookkeeping
-from .capacity import count
 from .errors import ForkedLease, NotOwned, PoolClosed
+from .figures import SINCE
 from .leases import Lease
 from .timekeeping import FOREVER
 
@@ -91,7 +91,12 @@ class Holding(Bookkeeping):
 
     def lend(self, now: float) -> None:
         """Note the calling thread as the holder."""
-        self.lease.append(Lease(now))
+        self._note_lease(Lease(now))
+
+    def _note_lease(self, lease: Lease) -> None:
+        if self.slot is not None:
+            self.slot.record.cells[SINCE] = lease.since
+        self.lease.append(lease)
 
     def _refuse(self) -> NoReturn:
         if self.forked:
@@ -139,7 +144,7 @@ class Holding(Bookkeeping):
         if self.slot is not None and self.lease and self.born:
             capacity = self.slot.capacity()
             if capacity is not None:
-                count(capacity.reclaimed, "connections")
+                capacity.counts.add("reclaimed")
             self.lease.clear()
             self.slot = None  # and this before the warning, which a filter may make an error
             warnings.warn(

@@ -73,7 +73,10 @@ class Lease:
 def note_place(connection: Holding) -> None:
     """Note where the code is that holds `connection`, because it may hold it for long."""
     if connection.lease:
-        connection.lease[0].note_place()
+        lease = connection.lease[0]
+        lease.note_place()
+        if connection.slot is not None:
+            connection.slot.record.note_holder(lease.holder(), lease.place)
 
 
 def current(pool: Lifecycle) -> list[Lease]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, Self
 
 from . import fork, leases, wording
-from .capacity import count
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
+from .figures import ACQUIRED
 from .holding import Holding
 from .lifecycle import Lifecycle
 from .options import PoolOptions
@@ -59,7 +60,7 @@ class Lending(Lifecycle, RedisPyPool):
     # On the way to a connection
 
     def _lend(self, connection: Any, now: float) -> Any:
-        slot_of(connection).tally.acquired += 1
+        slot_of(connection).record.cells[ACQUIRED] += 1
         connection.lend(now)
         return connection
 
@@ -78,7 +79,7 @@ class Lending(Lifecycle, RedisPyPool):
             raise wording.nothing_came(self, started, monotonic())
         slot = free if isinstance(free, Slot) else slot_of(free)
         if not first:
-            slot.tally.note_wait(monotonic() - started)
+            slot.record.note_wait(monotonic() - started)
         return free
 
     def _in_vain(self, now: float) -> bool:
@@ -111,6 +112,7 @@ class Lending(Lifecycle, RedisPyPool):
         except IndexError:
             self._refuse(connection)
         now = monotonic()
+        slot.record.note_use(now - lease.since)
         if lease.place:
             leases.report_return(self, lease, now)
         reason = self.fitness.reason_not_to_keep(connection, now)
@@ -129,7 +131,7 @@ class Lending(Lifecycle, RedisPyPool):
             self.evictor.end_stale()
 
     def _refuse(self, connection: Any) -> NoReturn:
-        count(self.counts, "misuse")
+        self.counts.add("misuse")
         if getattr(connection, "forked", False):
             raise ForkedLease(wording.FORKED)
         raise NotOwned(wording.not_owned(self, connection))
@@ -146,6 +148,7 @@ class Lending(Lifecycle, RedisPyPool):
         )
         pool = type(self)(options, alias=self.alias, connection_class=self.connection_class)
         pool.size_option = "MAX_PUBSUB"
+        pool.directory, pool._serves = self.directory, weakref.ref(self)
         # A subscription is lent for long, so its own connection has to notice a dead line.
         pool._connection_kwargs = {
             **self._connection_kwargs,

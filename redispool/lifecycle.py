@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from time import monotonic
 from typing import Self
 
@@ -14,21 +13,20 @@ from .errors import PoolClosed
 from .eviction import Evictor
 from .fitness import Fitness
 from .gate import Gate
-from .options import PoolOptions, check
+from .options import check
 from .policy import Policy
 from .queueing import LOOK_AGAIN
 from .shared_cache import SharedCache
+from .showing import Showing
 from .stats import PoolStats
 
 CLOSE_WITHIN = 5.0
 """Seconds that `ConnectionPool.close` gives to those who still hold a connection."""
 
 
-class Lifecycle:
+class Lifecycle(Showing):
     """What a pool does beside lending: mixed into the pools."""
 
-    alias: str
-    options: PoolOptions
     policy: Policy
     _shared_cache: SharedCache | None
     _subscriptions: dict[str, Self]
@@ -43,9 +41,10 @@ class Lifecycle:
 
     def _begin(self, size: int) -> None:
         """Start with every place free: at first, and again in a forked child."""
+        self._begin_to_show()
         self.capacity = Capacity(size, Gate(self.policy))
         self.fitness = Fitness(self.policy, self.capacity)
-        self.counts: Counter[str] = Counter()
+        self.counts = self.capacity.counts
         self.evictor = Evictor(self.policy, self.capacity, self.options.min_idle)
 
     @property
@@ -74,12 +73,14 @@ class Lifecycle:
         held = self.capacity.connections()
         for connection in held:
             connection.cut()
+        self.show_no_more()
         left = max(deadline - monotonic(), 0.0)
         return len(held) + sum(pool.close(left) for pool in list(self._subscriptions.values()))
 
     def begin_to_end(self) -> None:
         """Lend nothing any more, and close what is idle."""
         self.capacity.shut.set()
+        self.capacity.cells.show("shut")
         self.fitness.renew_all()
         self.evictor.end_all_idle("pool_closed")
         self.capacity.queue.wake_all()

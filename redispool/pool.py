@@ -10,10 +10,10 @@ from typing import Any
 from redis import connection as base
 
 from . import dialling, leases
-from .capacity import count
 from .connection import PooledConnection
 from .errors import InvalidOption
 from .express import Express
+from .figures import ACQUIRED, SINCE
 from .leases import Lease
 from .lending import Lending, outcome
 from .options import PoolOptions
@@ -40,6 +40,8 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
     Raises:
         InvalidOption: an option cannot be used.
     """
+
+    face = "threads"
 
     def _class_for(self, options: PoolOptions, wanted: type[Any] | None) -> type[Any]:
         if options.multiplex:
@@ -89,7 +91,9 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
             except IndexError:
                 pass  # another was faster
         if free is not None and self.fitness.fresh(free, now):
-            free.slot.tally.acquired += 1
+            cells = free.slot.record.cells
+            cells[SINCE] = now
+            cells[ACQUIRED] += 1
             free.lease.append(Lease(now))
             return free  # type: ignore[no-any-return]
         free = free or queue.take()
@@ -97,7 +101,7 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
         try:
             return self._find(free, now, FOREVER if seconds is None else now + seconds)
         except BaseException as error:
-            count(self.counts, outcome(error))
+            self.counts.add(outcome(error))
             raise
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .slots import Free, Slot
 
 if TYPE_CHECKING:
+    from .cells import Cells
     from .gate import Gate
     from .holding import Holding
 
@@ -55,6 +56,7 @@ class Waiter(Bell):
         super().__init__()
         self.inbox: list[Free] = []
         self.gone = False
+        self.since = monotonic()
 
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone."""
@@ -68,7 +70,9 @@ class Waiter(Bell):
 
     def successor(self) -> Waiter:
         """Another waiter for the same caller."""
-        return Waiter()
+        waiter = Waiter()
+        waiter.since = self.since
+        return waiter
 
     def claim(self) -> Free | None:
         """What was handed over, for one of the two who ask: the caller, or the giver again."""
@@ -85,14 +89,19 @@ class SlotQueue:
 
     Args:
         gate: says whether a permit may be handed out now.
+        cells: where it is shown how many wait, and since when.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, cells: Cells) -> None:
         self.gate = gate
+        self._cells = cells
         self.idle: deque[Holding] = deque()
         """Open connections; the one used last is at the right end and goes first."""
         self.permits: deque[Slot] = deque()
-        self.waiters: deque[Waiter] = deque()
+        waiters: deque[Waiter] = deque()
+        self.waiters = waiters
+        cells.show("waiting", lambda: float(len(waiters)))
+        cells.show("waiting_since", lambda: since_when(waiters))
 
     def take(self) -> Free | None:
         """What is free, an idle connection first; None where nothing is, or others wait already."""
@@ -147,7 +156,7 @@ class SlotQueue:
         """
         waiter = Waiter()
         try:
-            self.waiters.insert(0 if first else len(self.waiters), waiter)
+            self.enter(waiter, first=first)
             heal()
             # Only now: what came free since the last look would otherwise be missed.
             self.hand_over()
@@ -164,9 +173,18 @@ class SlotQueue:
             raise
         return self.leave(waiter, keep=True)
 
+    def enter(self, waiter: Waiter, *, first: bool) -> None:
+        """Go into the queue, before all others where the caller was served already, in vain."""
+        self.waiters.insert(0 if first else len(self.waiters), waiter)
+        self._show()
+
     def count(self) -> int:
         """How many callers wait; one whose leaving was interrupted does not."""
         return sum(not waiter.gone for waiter in list(self.waiters))
+
+    def waiting_since(self) -> float:
+        """Since when the first in the queue has waited, on the monotonic clock; 0 for nobody."""
+        return since_when(self.waiters)
 
     def wake_all(self) -> None:
         """Let all who wait see whether that still makes sense."""
@@ -210,11 +228,12 @@ class SlotQueue:
         free = waiter.claim()
         if free is None and self.gate.outage is not None:
             self.wake_first()
-        if keep or free is None:
-            return free
-        self.keep(free)
-        self.hand_over()
-        return None
+        if free is not None and not keep:
+            self.keep(free)
+            self.hand_over()
+            free = None
+        self._show()
+        return free
 
     def _pop(self) -> Free | None:
         try:
@@ -241,3 +260,14 @@ class SlotQueue:
                 return False
             if waiter.offer(free):
                 return True
+
+    def _show(self) -> None:
+        self._cells.show("waiting")
+        self._cells.show("waiting_since")
+
+
+def since_when(waiters: deque[Waiter]) -> float:
+    """Since when the first in the queue has waited; 0 where nobody waits."""
+    # No exception for an empty queue: an interruption in its handler would keep the frames.
+    first = list(waiters)[:1]
+    return first[0].since if first else 0.0

@@ -7,9 +7,9 @@ nobody here keeps a reference to what has been handed out.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from .figures import Record
 
 if TYPE_CHECKING:
     from .capacity import Capacity
@@ -27,8 +27,8 @@ class Slot:
         "capacity",
         "held",
         "place",
+        "record",
         "reference",
-        "tally",
         "turn",
     )
 
@@ -37,7 +37,7 @@ class Slot:
         self.place = place
         self.turn = turn
         """How many slots stood in this place before."""
-        self.tally = place.tally
+        self.record = place.record
         self.held: weakref.ref[Holding] | None = None
         """The connection in this place, for those who look at the pool from outside."""
         self.reference = weakref.ref(self)
@@ -47,6 +47,12 @@ class Slot:
         """Whether this slot is to become a connection: it is no older one, and has none yet."""
         connection = self.held() if self.held is not None else None
         return self.place.newest()[0] == self.turn and not (connection and connection.born)
+
+    def show_in(self, record: Record) -> None:
+        """Keep the figures in `record` from now on; to be called by the holder."""
+        record.take_over(self.record)
+        self.record = self.place.record = record
+        self.place.shown = True
 
     def __del__(self) -> None:
         # Without attributes where an interruption came before the constructor.
@@ -58,51 +64,20 @@ class Slot:
 class Place:
     """Where one slot stands, and after it the next, and never two at once."""
 
-    __slots__ = ("slots", "tally")
+    __slots__ = ("record", "shown", "slots")
 
-    def __init__(self) -> None:
+    def __init__(self, record: Record) -> None:
         self.slots: dict[int, weakref.ref[Slot]] = {}
         """By turns, from 0 on: who stands here, and the one before."""
-        self.tally = Tally()
+        self.record = record
+        self.shown = False
+        """Whether other processes see the record."""
 
     def newest(self) -> tuple[int, weakref.ref[Slot] | None]:
         """Whose turn it is; -1 where none was yet."""
         # A copy is one step in CPython: no lock is needed against the finalizers. A list of the
         # items is not, for it makes tuples, which may begin a collection, in which others run.
         return max(self.slots.copy().items(), default=(-1, None), key=lambda found: found[0])
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened in one place; times in seconds."""
-
-    acquired: int = 0
-    waited: int = 0
-    wait_seconds: float = 0.0
-    wait_longest: float = 0.0
-    created: int = 0
-    create_seconds: float = 0.0
-    shared: int = 0
-
-    def note_wait(self, seconds: float) -> None:
-        """A caller got this place after waiting in the queue."""
-        self.waited += 1
-        self.wait_seconds += seconds
-        self.wait_longest = max(self.wait_longest, seconds)
-
-    @classmethod
-    def total(cls, tallies: Iterable[Tally]) -> Tally:
-        """What happened in several places together."""
-        found = list(tallies)
-        return cls(
-            acquired=sum(tally.acquired for tally in found),
-            waited=sum(tally.waited for tally in found),
-            wait_seconds=sum(tally.wait_seconds for tally in found),
-            wait_longest=max((tally.wait_longest for tally in found), default=0.0),
-            created=sum(tally.created for tally in found),
-            create_seconds=sum(tally.create_seconds for tally in found),
-            shared=sum(tally.shared for tally in found),
-        )
 
 
 Free: TypeAlias = "Holding | Slot"

@@ -31,6 +31,8 @@ class PoolStats:
     """Places without a connection."""
     waiting: int
     """Callers who wait for a connection now."""
+    oldest_wait_seconds: float
+    """For how long the first in the queue has waited."""
     pubsub: int
     """Connections held by subscriptions; bounded apart, by ``max_pubsub``."""
     pubsub_timeouts_total: int
@@ -47,7 +49,22 @@ class PoolStats:
     failed_total: int
     """The server could not be reached, or refused the connection."""
     wait_seconds_sum: float
+    """What those who got a connection after waiting in the queue spent there."""
+    wait_seconds_p50: float
+    wait_seconds_p95: float
+    wait_seconds_p99: float
     wait_seconds_max: float
+    wait_buckets: tuple[int, ...]
+    """How many waited for how long: `redispool.figures.BOUNDS` has the upper bounds."""
+    use_seconds_sum: float
+    """What connections were in use for, those that came back or were lost."""
+    use_seconds_p50: float
+    use_seconds_p95: float
+    use_seconds_p99: float
+    use_seconds_max: float
+    """Where no use took as long as the first bound: no more than that bound."""
+    use_buckets: tuple[int, ...]
+    """How many uses took how long, by the same bounds."""
     created_total: int
     create_failed_total: int
     create_seconds_sum: float

@@ -110,7 +110,7 @@ class AsyncPooledConnection(Holding, AsyncConversation):
     # Holding
 
     def lend(self, now: float) -> None:
-        self.lease.append(AsyncLease(now))
+        self._note_lease(AsyncLease(now))
 
     def alive(self) -> bool:
         try:

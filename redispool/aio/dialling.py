@@ -6,7 +6,6 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..capacity import count
 from ..dialling import may_pass, move_in, note_end, settle_in, wait_or_raise
 from ..frames import leave_frames
 from .connection import AsyncPooledConnection
@@ -22,6 +21,7 @@ async def dial(
     """A connection in the place `slot`, lent to the calling task; see `redispool.dialling.dial`."""
     started = monotonic()
     try:
+        pool.show(slot)
         outcome = await _try(pool, slot, started, connect_by)
         note_end(pool, slot, outcome, started, connect_by)
     except BaseException:
@@ -50,7 +50,7 @@ async def _try(
             connection.end()
             raise
     except Exception as error:
-        count(pool.counts, "create_failed")
+        pool.counts.add("create_failed")
         if may_pass(error):
             leave_frames(error, outer)  # those of the user's own code, he may want to see
         return error

@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.retry import Retry
 
 from .. import leases
-from ..capacity import count
+from ..figures import ACQUIRED, SINCE
 from ..lending import Lending, outcome
 from ..lifecycle import CLOSE_WITHIN
 from ..options import PoolOptions
@@ -69,6 +69,8 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
         """Commands that wait on connections that many share (``multiplex``)."""
         return 0 if self.multiplexer is None else self.multiplexer.in_flight()
 
+    face = "asyncio"
+
     def _class_for(self, options: PoolOptions, wanted: type[Any] | None) -> type[Any]:
         refuse_what_asyncio_drops(options)
         return pooled(wanted or BY_TRANSPORT[options.transport])
@@ -96,7 +98,9 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
         if not self.fitness.fresh(free, now):
             queue.give(free)
             return None
-        free.slot.tally.acquired += 1
+        cells = free.slot.record.cells
+        cells[SINCE] = now
+        cells[ACQUIRED] += 1
         free.lease.append(AsyncLease(now))
         return free  # type: ignore[no-any-return]
 
@@ -123,7 +127,7 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
         try:
             return await self._find(now, FOREVER if seconds is None else now + seconds)
         except BaseException as error:
-            count(self.counts, outcome(error))
+            self.counts.add(outcome(error))
             raise
 
     take_back = Lending.release

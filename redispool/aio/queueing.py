@@ -17,12 +17,15 @@ class AsyncBell(Waiter):
     def __init__(self) -> None:
         self.inbox: list[Free] = []
         self.gone = False
+        self.since = monotonic()
         self.loop = asyncio.get_running_loop()
         self._rang = False
         self._sleep: asyncio.Future[None] | None = None
 
     def successor(self) -> AsyncBell:
-        return AsyncBell()
+        bell = AsyncBell()
+        bell.since = self.since
+        return bell
 
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone, or its loop does not run.
@@ -71,7 +74,7 @@ async def wait(
     """Queue until something is handed over; `redispool.queueing.SlotQueue.wait` for tasks."""
     waiter = AsyncBell()
     try:
-        queue.waiters.insert(0 if first else len(queue.waiters), waiter)
+        queue.enter(waiter, first=first)
         heal()
         # Only now: what came free since the last look would otherwise be missed.
         queue.hand_over()

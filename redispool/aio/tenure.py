@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError
 
 from .. import wording
 from ..errors import ForkedLease
+from ..figures import SHARED
 from ..wire import CLOSED
 from .line import Line
 
@@ -88,7 +89,7 @@ class Tenure:
         """Count what goes over the connection."""
         slot = self.connection.slot
         if slot is not None:
-            slot.tally.shared += commands
+            slot.record.cells[SHARED] += commands
 
     def break_off(self) -> None:
         """Close the line, and give back what is left of it."""

@@ -481,7 +481,7 @@ def test_expiry_under_load(make_pool: MakePool) -> None:
     pool = make_pool(max_connections=2, max_lifetime=0.05, timeout=20.0)
 
     def work(number: int) -> bool:
-        while pool.evictor.closings["lifetime"] < 10:
+        while pool.counts["closed lifetime"] < 10:
             if client_of(pool).echo(f"{number}") != b"%d" % number:
                 return False
         return True

@@ -4,7 +4,6 @@ import gc
 import sys
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -12,10 +11,12 @@ from typing import Any
 import pytest
 
 from redispool import PoolOptions
-from redispool.capacity import Capacity, count
+from redispool.capacity import Capacity
+from redispool.cells import Cells, Counts
+from redispool.figures import ACQUIRED, Record, Total
 from redispool.gate import Gate
 from redispool.policy import Policy
-from redispool.slots import Slot, Tally
+from redispool.slots import Slot
 from tests.support import run_threads
 
 
@@ -156,11 +157,11 @@ def test_a_place_has_one_slot_at_a_time() -> None:
 def test_the_figures_of_a_dropped_slot_stay() -> None:
     """The slot that takes the place of a dropped one goes on counting where that stopped."""
     capacity = Capacity(1, Gate(POLICY, at_once=9))
-    take(capacity).tally.acquired = 7
+    take(capacity).record.cells[ACQUIRED] = 7
 
-    take(capacity).tally.acquired += 1
+    take(capacity).record.cells[ACQUIRED] += 1
 
-    assert [tally.acquired for tally in capacity.tallies()] == [8]
+    assert [record.acquired for record in capacity.records()] == [8]
 
 
 def test_a_dropped_slot_goes_to_who_waits() -> None:
@@ -327,46 +328,47 @@ def test_the_figures_of_ended_slots_stay() -> None:
     """What was counted in a place that a smaller pool has no more is still in the sum."""
     capacity = Capacity(2, Gate(POLICY, at_once=9))
     slot = take(capacity)
-    slot.tally.acquired = 3
+    slot.record.cells[ACQUIRED] = 3
     capacity.resize(1)
     capacity.resize(1)
     capacity.shut.set()
     capacity.free(slot)
 
-    assert sum(tally.acquired for tally in capacity.tallies()) == 3
+    assert sum(record.acquired for record in capacity.records()) == 3
 
 
 def test_counting_is_exact() -> None:
     """Sixteen threads that count lose nothing."""
-    counter: Counter[str] = Counter()
+    counts = Counts(Cells())
 
     def work(number: int) -> None:
         for _ in range(2000):
-            count(counter, "x")
+            counts.add("timeouts")
 
     run_threads(16, work)
 
-    assert counter == {"x": 32000}
+    assert counts == {"timeouts": 32000}
 
 
-def test_a_tally_knows_the_sum_and_the_longest_wait() -> None:
+def test_a_record_knows_the_sum_and_the_longest_wait() -> None:
     """Waits add up, and the longest is remembered."""
-    tally = Tally()
+    record = Record()
     for seconds in (0.2, 0.5, 0.1):
-        tally.note_wait(seconds)
+        record.note_wait(seconds)
 
-    assert (tally.waited, round(tally.wait_seconds, 6), tally.wait_longest) == (3, 0.8, 0.5)
+    total = Total([record])
+    assert (total.waited, round(total.wait_seconds, 6), total.wait_longest) == (3, 0.8, 0.5)
 
 
 def test_resizing_often_costs_no_memory_and_no_figures() -> None:
-    """The figures of places that ended are kept as one sum."""
+    """New places go on counting where places that ended stopped."""
     capacity = Capacity(2, Gate(POLICY, at_once=9))
     for turn in range(50):
-        capacity.queue.permits[0].tally.acquired += 1
+        capacity.queue.permits[0].record.cells[ACQUIRED] += 1
         capacity.resize(1 + turn % 2)
 
-    assert len(capacity.tallies()) < 10
-    assert sum(tally.acquired for tally in capacity.tallies()) == 50
+    assert len(capacity.records()) < 10
+    assert sum(record.acquired for record in capacity.records()) == 50
 
 
 def test_a_closed_pool_does_not_grow() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from redispool import PoolOptions, queueing
 from redispool.capacity import Capacity
+from redispool.cells import Cells
 from redispool.gate import Gate
 from redispool.policy import Policy
 from redispool.queueing import SlotQueue, Waiter
@@ -25,7 +26,7 @@ class Line:
 @pytest.fixture
 def queue() -> SlotQueue:
     """A queue with nothing free."""
-    return SlotQueue(Gate(POLICY, at_once=9))
+    return SlotQueue(Gate(POLICY, at_once=9), Cells())
 
 
 POLICY = Policy.of(PoolOptions())

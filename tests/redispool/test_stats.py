@@ -7,8 +7,9 @@ import threading
 import pytest
 import redis
 
-from redispool import ConnectionPool, NotOwned, PoolStats, Redis, census
+from redispool import ConnectionPool, NotOwned, PoolStats, Redis
 from redispool.capacity import Capacity
+from redispool.cells import CLOSE_REASONS
 from tests.conftest import MakePool
 from tests.support import Clock, eventually, run_threads
 
@@ -36,7 +37,7 @@ def test_every_figure_is_always_there(pool: ConnectionPool) -> None:
     """Reasons and kinds that have not come up are there with 0; everything is plain JSON."""
     stats = pool.stats()
 
-    assert set(stats.closed_total) == set(census.CLOSE_REASONS)
+    assert set(stats.closed_total) == set(CLOSE_REASONS)
     assert set(stats.checks_total) == {"look", "ping"}
     assert json.loads(json.dumps(stats.as_dict()))["max_connections"] == 2
 

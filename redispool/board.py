@@ -1,0 +1,160 @@
+"""The board: the figures of one pool in a file, which other processes of the same user may read.
+
+The file is mapped, so what a pool notes is there at once, also when the process does nothing more,
+hangs or is killed; nothing is sent, and no thread is needed. Who has the file locked lives: the
+kernel takes the lock away with the process, whose number may be used again. prometheus-client's
+files for many processes gave the idea of mapping.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import json
+import mmap
+import os
+import secrets
+import sys
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .cells import POOL_BYTES
+from .figures import RECORD_BYTES, Record
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, lockf
+except ImportError:  # on Windows
+    lockf = None  # type: ignore[assignment]
+
+SUFFIX = ".pool"
+MAGIC = b"redispool board 1\n"
+"""What a file of this layout begins with."""
+ABOUT, OUTAGE, CELLS = 64, 2048, 3072
+"""Where what is said of the pool stands, the outage in words, and the cells of the pool."""
+HEAD_BYTES = max(4096, mmap.ALLOCATIONGRANULARITY)
+RECORDS = HEAD_BYTES // RECORD_BYTES * 8
+"""How many records are mapped at once."""
+
+_own: dict[str, weakref.ref[Board]] = {}
+"""The boards of this process, and of its parent where it was forked, by the names of the files."""
+
+
+class Board:
+    """One file; removed with the board, and at the end of the process.
+
+    Args:
+        directory: private to the user; see `redispool.whereabouts`.
+        about: what stays as it is: the alias and so on; plain values.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, directory: Path, about: Mapping[str, Any]) -> None:
+        if lockf is None:
+            raise OSError("this system cannot lock files as live figures need it")
+        self._process = os.getpid()
+        self._numbers = itertools.count()
+        self._maps: list[mmap.mmap] = []  # none is ever closed: the lock would go with it
+        self._chunks: dict[int, memoryview] = {}
+        name = f"{self._process}-{secrets.token_hex(4)}{SUFFIX}"
+        self.path = directory / name
+        unfinished = directory / f"{name}.new"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(unfinished, flags, 0o600)
+        try:
+            # Of the process and not of the open file: a forked child does not inherit it.
+            lockf(self._file, LOCK_EX)
+            self._head = self._map(0, HEAD_BYTES)
+            text = json.dumps({**about, "process": self._process, **_program()}).encode()
+            self._write(ABOUT, OUTAGE, text)
+            self._head[: len(MAGIC)] = MAGIC
+            unfinished.rename(self.path)  # whole, and locked, before anyone sees it
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
+        _own[name] = weakref.ref(self, lambda _: _own.pop(name, None) and None)
+
+    def cells(self) -> memoryview:
+        """Memory for `Cells`."""
+        return self._head[CELLS : CELLS + POOL_BYTES]
+
+    def record(self) -> Record:
+        """Memory for the figures of one more place.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        chunk, number = divmod(next(self._numbers), RECORDS)
+        if chunk not in self._chunks:
+            size = RECORDS * RECORD_BYTES
+            self._chunks.setdefault(chunk, self._map(HEAD_BYTES + chunk * size, size))
+        start = number * RECORD_BYTES
+        return Record(self._chunks[chunk][start : start + RECORD_BYTES])
+
+    def note_outage(self, reason: str) -> None:
+        """Say why the server is away; empty when it is back."""
+        self._write(OUTAGE, CELLS, reason.encode(errors="replace"))
+
+    def image(self) -> bytes:
+        """The file as others read it. Its own process must not open it: closing drops the lock."""
+        chunks = self._chunks.copy()
+        return b"".join([bytes(self._head), *(bytes(chunks[number]) for number in sorted(chunks))])
+
+    def end(self) -> None:
+        """Remove the file; of a parent's, in a forked child, only this process' part of it."""
+        if self._process == os.getpid():
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _map(self, offset: int, size: int) -> memoryview:
+        # Written, not only made longer: a full disk is an error here, and a signal later.
+        os.pwrite(self._file, bytes(size), offset)
+        mapped = mmap.mmap(self._file, size, offset=offset)
+        self._maps.append(mapped)
+        return memoryview(mapped)
+
+    def _write(self, start: int, end: int, text: bytes) -> None:
+        self._head[start:end] = text[: end - start].ljust(end - start, b"\0")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self.end()
+
+
+def is_alive(file: int) -> bool:
+    """Whether the process that made the open file `file` still has it locked."""
+    try:
+        lockf(file, LOCK_SH | LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def own_board(name: str) -> Board | None:
+    """The board of this process whose file is called `name`."""
+    reference = _own.get(name)
+    board = reference() if reference is not None else None
+    return board if board is not None and board._process == os.getpid() else None
+
+
+def _program() -> dict[str, Any]:
+    """What the process is called; no arguments, which may hold secrets."""
+    path = Path(sys.argv[0] if sys.argv and sys.argv[0] else sys.executable)
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    return {"program": name, "started": time.time()}
+
+
+@atexit.register
+def _end_all() -> None:
+    for reference in list(_own.values()):
+        if (board := reference()) is not None:
+            board.end()

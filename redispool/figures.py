@@ -1,0 +1,162 @@
+"""Figures: the numbers of each place of a pool, in cells of memory that other processes may read.
+
+A cell is a double: it holds counts exactly up to 2**53, and seconds as they are. All times are of
+the monotonic clock, which on one host is the same for all processes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterable
+from itertools import accumulate
+from time import monotonic
+
+BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+"""Upper bounds of the buckets of waiting and using, in seconds; the last bucket has none.
+
+OpenTelemetry's advice for ``db.client.connection.wait_time`` and ``use_time``.
+"""
+BUCKETS = len(BOUNDS) + 1
+SHORT = BOUNDS[0]
+
+# The cells of a place.
+ACQUIRED, SINCE, STATE, EXPLICIT = 0, 1, 2, 3
+WAITED, WAIT_SECONDS, WAIT_LONGEST = 4, 5, 6
+CREATED, CREATE_SECONDS, SHARED = 7, 8, 9
+USE_SECONDS, USE_LONGEST = 10, 11
+WAITS = 12
+USES = WAITS + BUCKETS
+
+# What STATE says of a place.
+EMPTY, CONNECTING, OPEN = 0.0, 1.0, 2.0
+
+CELL_BYTES = (USES + BUCKETS) * 8
+TEXT_BYTES = 256
+RECORD_BYTES = CELL_BYTES + TEXT_BYTES
+
+
+class Record:
+    """What happened in one place of a pool, and who is there.
+
+    Kept by the place's holder alone, so it is exact without a lock.
+
+    Args:
+        memory: `RECORD_BYTES` bytes, all 0 or with what was there before; its own where it is not
+            given.
+    """
+
+    __slots__ = ("cells", "text")
+
+    def __init__(self, memory: memoryview | None = None) -> None:
+        memory = memoryview(bytearray(RECORD_BYTES)) if memory is None else memory
+        self.cells = memory[:CELL_BYTES].cast("d")
+        self.text = memory[CELL_BYTES:]
+
+    def take_over(self, other: Record) -> None:
+        """Go on where `other` ends."""
+        self.text[:] = other.text
+        self.cells[:] = other.cells
+
+    def note_wait(self, seconds: float) -> None:
+        """A caller got this place after waiting in the queue."""
+        cells = self.cells
+        cells[WAITED] += 1
+        cells[WAIT_SECONDS] += seconds
+        cells[WAIT_LONGEST] = max(cells[WAIT_LONGEST], seconds)
+        cells[WAITS + bisect(BOUNDS, seconds)] += 1
+
+    def note_created(self, seconds: float) -> None:
+        """A connection was opened here, and its opener got it."""
+        cells = self.cells
+        cells[STATE] = OPEN
+        cells[ACQUIRED] += 1
+        cells[CREATED] += 1
+        cells[CREATE_SECONDS] += seconds
+
+    def note_use(self, seconds: float) -> None:
+        """Whoever was here has gone, after `seconds`."""
+        cells = self.cells
+        cells[USE_SECONDS] += seconds
+        if seconds >= SHORT:
+            self.note_long_use(seconds)
+        cells[SINCE] = cells[EXPLICIT] = 0.0
+
+    def note_long_use(self, seconds: float) -> None:
+        """It was in use for longer than the first of `BOUNDS`; the shorter uses are the others."""
+        cells = self.cells
+        cells[USE_LONGEST] = max(cells[USE_LONGEST], seconds)
+        cells[USES + bisect(BOUNDS, seconds)] += 1
+
+    def note_holder(self, holder: str, place: str) -> None:
+        """Name the holder, who may stay for long, and the line of code that took the place."""
+        text = f"{holder}\n{place}".encode(errors="replace")[:TEXT_BYTES]
+        self.text[:] = text.ljust(TEXT_BYTES, b"\0")
+        self.cells[EXPLICIT] = 1.0
+
+    def holder(self) -> tuple[str, str]:
+        """Who was named last, and where the place was taken."""
+        holder, _, place = bytes(self.text).rstrip(b"\0").decode(errors="replace").partition("\n")
+        return holder, place
+
+    def note_empty(self) -> None:
+        """Nobody is here, and no connection."""
+        cells = self.cells
+        if cells[SINCE] and cells[STATE] == OPEN:  # its holder was interrupted, or dropped it
+            self.note_use(monotonic() - cells[SINCE])
+        cells[SINCE] = cells[EXPLICIT] = 0.0
+        cells[STATE] = EMPTY
+
+    @property
+    def acquired(self) -> int:
+        """How many callers got this place."""
+        return int(self.cells[ACQUIRED])
+
+    @property
+    def uses(self) -> tuple[int, ...]:
+        """How many uses ended in each bucket."""
+        cells = self.cells
+        longer = [int(number) for number in cells[USES + 1 : USES + BUCKETS]]
+        ended = self.acquired - (1 if cells[SINCE] and cells[STATE] == OPEN else 0)
+        return (max(ended - sum(longer), 0), *longer)
+
+
+class Total:
+    """What happened in several places together.
+
+    Args:
+        records: theirs.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        nothing: list[float] = [0.0] * (USES + BUCKETS)
+        found = [([*record.cells], record.uses) for record in records]
+        cells = [row for row, _ in found] or [nothing]
+        sums = [sum(column) for column in zip(*cells, strict=True)]
+        self.acquired, self.waited = int(sums[ACQUIRED]), int(sums[WAITED])
+        self.created, self.shared = int(sums[CREATED]), int(sums[SHARED])
+        self.wait_seconds, self.use_seconds = sums[WAIT_SECONDS], sums[USE_SECONDS]
+        self.create_seconds = sums[CREATE_SECONDS]
+        self.wait_longest = max(row[WAIT_LONGEST] for row in cells)
+        self.waits = tuple(int(number) for number in sums[WAITS:USES])
+        columns = zip(*(uses for _, uses in found), strict=True)
+        self.uses = tuple(sum(column) for column in columns) or (0,) * BUCKETS
+        longest = max(row[USE_LONGEST] for row in cells)
+        # Below the first bound nobody looks for the longest: it is no more than that, or than all.
+        self.use_longest = longest or min(self.use_seconds, SHORT)
+
+
+def percentile(share: float, buckets: Iterable[int], longest: float) -> float:
+    """The time that `share` (0 to 1) of all did not exceed, as far as buckets can tell, in seconds.
+
+    Within a bucket the times are taken to be spread evenly; none is above `longest`.
+    """
+    sums = list(accumulate(buckets))
+    if not sums or not sums[-1]:
+        return 0.0
+    wanted = share * sums[-1]
+    index = next(at for at, upto in enumerate(sums) if upto >= wanted)
+    low = BOUNDS[index - 1] if index else 0.0
+    high = BOUNDS[index] if index < len(BOUNDS) else longest
+    before = sums[index - 1] if index else 0
+    within = (wanted - before) / (sums[index] - before) if sums[index] > before else 0.0
+    return min(low + (high - low) * within, longest)
