@@ -186,5 +186,6 @@ class Capacity:
 
     def _end(self, slot: Slot) -> None:
         if self._places.pop(slot.place, False):  # from here on nothing follows this slot
+            slot.record.note_empty()
             self._ended.append(slot.record)
         self.returned.set()

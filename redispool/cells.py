@@ -42,11 +42,14 @@ class Cells:
         self._moved = False
 
     def show(self, name: str, read: Callable[[], float] | None = None) -> None:
-        """Write what `read` gives, and gave the last time where it is not given.
+        """Write what `read` gives; without it, what the one of the last time gives.
 
         Where several write at the same time, whoever comes last sees what is true by then.
         """
-        read = self._shown.setdefault(name, read) if read else self._shown[name]
+        if read is None:
+            read = self._shown[name]
+        else:
+            self._shown[name] = read
         while True:
             memory, value = self._memory, read()
             memory[CELL_OF[name]] = value

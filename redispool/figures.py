@@ -45,9 +45,11 @@ class Record:
             given.
     """
 
-    __slots__ = ("cells", "text")
+    __slots__ = ("cells", "shown", "text")
 
     def __init__(self, memory: memoryview | None = None) -> None:
+        self.shown = memory is not None
+        """Whether others may see it."""
         memory = memoryview(bytearray(RECORD_BYTES)) if memory is None else memory
         self.cells = memory[:CELL_BYTES].cast("d")
         self.text = memory[CELL_BYTES:]
@@ -56,6 +58,11 @@ class Record:
         """Go on where `other` ends."""
         self.text[:] = other.text
         self.cells[:] = other.cells
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        for cell in range(len(self.cells)):
+            self.cells[cell] = 0.0
 
     def note_wait(self, seconds: float) -> None:
         """A caller got this place after waiting in the queue."""

@@ -38,7 +38,7 @@ class Showing:
     def show(self, slot: Slot) -> None:
         """Let others see what happens in the place of `slot`, which is the caller's."""
         board = self.board()
-        if board is None or slot.place.shown:
+        if board is None or slot.record.shown:
             return
         try:
             record = board.record()

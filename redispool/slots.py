@@ -50,9 +50,13 @@ class Slot:
 
     def show_in(self, record: Record) -> None:
         """Keep the figures in `record` from now on; to be called by the holder."""
-        record.take_over(self.record)
-        self.record = self.place.record = record
-        self.place.shown = True
+        try:
+            record.take_over(self.record)
+            self.place.record = record
+        finally:
+            if self.place.record is not record:  # interrupted: nothing may count twice
+                record.clear()
+        self.record = record
 
     def __del__(self) -> None:
         # Without attributes where an interruption came before the constructor.
@@ -64,14 +68,12 @@ class Slot:
 class Place:
     """Where one slot stands, and after it the next, and never two at once."""
 
-    __slots__ = ("record", "shown", "slots")
+    __slots__ = ("record", "slots")
 
     def __init__(self, record: Record) -> None:
         self.slots: dict[int, weakref.ref[Slot]] = {}
         """By turns, from 0 on: who stands here, and the one before."""
         self.record = record
-        self.shown = False
-        """Whether other processes see the record."""
 
     def newest(self) -> tuple[int, weakref.ref[Slot] | None]:
         """Whose turn it is; -1 where none was yet."""

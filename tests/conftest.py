@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from redispool import AsyncConnectionPool, ConnectionPool, PoolFactory
+from redispool import AsyncConnectionPool, ConnectionPool, PoolFactory, PoolStats, live, whereabouts
 from redispool.lending import Lending
 from redispool.testing import assert_all_returned
 
@@ -51,8 +55,25 @@ def scripted() -> Iterator[ScriptedServer]:
         yield server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def live_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests' pools show their figures, those of other processes among them."""
+    root = tmp_path_factory.mktemp("live")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(os.environ, whereabouts.VARIABLE, str(root))
+        yield root
+
+
 @pytest.fixture
-def make_pool(flushed: Valkey) -> Iterator[MakePool]:
+def live_directory(live_root: Path) -> Path:
+    """Where the pools of `make_pool` and `make_async_pool` show their figures."""
+    directory = whereabouts.directory_of(Path(__file__).parent, live_root)
+    assert directory is not None
+    return directory
+
+
+@pytest.fixture
+def make_pool(flushed: Valkey, live_directory: Path) -> Iterator[MakePool]:
     """Makes pools for the server, each under an alias of its own.
 
     At the end of the test nobody may hold a connection of theirs; they are closed, and the server
@@ -65,6 +86,7 @@ def make_pool(flushed: Valkey) -> Iterator[MakePool]:
         if not {"url", "path", "host"} & options.keys():
             options |= {"host": flushed.host, "port": flushed.port}
         pools.append(ConnectionPool(**options))
+        pools[-1].directory = live_directory
         return pools[-1]
 
     yield make
@@ -72,7 +94,7 @@ def make_pool(flushed: Valkey) -> Iterator[MakePool]:
 
 
 @pytest.fixture
-def make_async_pool(flushed: Valkey) -> Iterator[MakeAsyncPool]:
+def make_async_pool(flushed: Valkey, live_directory: Path) -> Iterator[MakeAsyncPool]:
     """Makes pools for asyncio; what holds for `make_pool` holds for them."""
     pools: list[AsyncConnectionPool] = []
 
@@ -81,6 +103,7 @@ def make_async_pool(flushed: Valkey) -> Iterator[MakeAsyncPool]:
         if not {"url", "path", "host"} & options.keys():
             options |= {"host": flushed.host, "port": flushed.port}
         pools.append(AsyncConnectionPool(**options))
+        pools[-1].directory = live_directory
         return pools[-1]
 
     yield make
@@ -128,8 +151,35 @@ def see_off(pools: Sequence[Lending], server: Valkey) -> None:
     try:
         # The time is for threads of a test that are about to give their connection back.
         assert_all_returned(*pools, within=2.0)
+        for pool in pools:
+            assert_shown_as_they_are(pool)
     finally:
         cut = {pool.alias: pool.close(2.0) for pool in pools}
     assert not any(cut.values()), f"connections that nobody gave back: {cut}"
     if pools:
         eventually(lambda: not server.clients(*cut))
+
+
+def assert_shown_as_they_are(pool: Lending) -> None:
+    """Check that other processes see the figures that the pool itself gives."""
+    if pool.directory is None or pool.closed or not pool._boards.get("own"):
+        return  # it was never used, or is not shown any more
+
+    def differences() -> dict[str, tuple[object, object]]:
+        [shown] = [found for found in live.read(pool.directory) if found.stats.alias == pool.alias]
+        seen, own = without_ages(shown.stats), without_ages(pool.stats())
+        return {name: (seen[name], own[name]) for name in own if seen[name] != own[name]}
+
+    # A thread of a test may be about to end its command.
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not differences(), within=2.0)
+    assert not differences(), "what others see, and what the pool says"
+
+
+def without_ages(stats: PoolStats) -> dict[str, object]:
+    """The figures but those that grow from one moment to the next."""
+    return {
+        name: value
+        for name, value in dataclasses.asdict(stats).items()
+        if name not in {"oldest_wait_seconds", "oldest_lease_seconds", "away_seconds"}
+    }

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import redis
@@ -242,3 +245,16 @@ def test_stats_can_be_asked_at_any_time(make_pool: MakePool) -> None:
             client.ping()
 
     run_threads(6, work)
+
+
+def test_the_documentation_names_every_figure() -> None:
+    """One table holds all fields of `PoolStats`, and no others."""
+    text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)", row)}
+    ends = {name for name in named if name.startswith("_")}
+    named |= {f"{what}_seconds{end}" for what in ("wait", "use") for end in ends}
+
+    assert named - ends - {"requests_total"} == {
+        field.name for field in dataclasses.fields(PoolStats)
+    }
