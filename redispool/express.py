@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .figures import ACQUIRED, SHORT, SINCE, USE_SECONDS
+from .figures import ACQUIRED, SHORT, SINCE
 from .leases import Lease
 from .ledger import PLAIN
 
@@ -59,9 +59,10 @@ class Express:
         if wire is None or not self._fitness.fresh(connection, now):
             self._queue.give(connection)
             return ELSEWHERE
-        cells = connection.slot.record.cells
-        cells[SINCE] = now
-        cells[ACQUIRED] += 1
+        record = connection.slot.record
+        record.acquired = acquired = record.acquired + 1
+        record.cells[ACQUIRED] = acquired
+        record.cells[SINCE] = now
         connection.lease.append(Lease(now))
         try:
             return connection.ask_at_once(wire, args, decode)
@@ -87,7 +88,6 @@ class Express:
             pool.release(connection)  # which says what is wrong
             return
         record = connection.slot.record  # type: ignore[union-attr]  # it is lent
-        record.cells[USE_SECONDS] += seconds
         if seconds >= SHORT:
             record.note_long_use(seconds)
         record.cells[SINCE] = 0.0

@@ -45,7 +45,7 @@ class Record:
             given.
     """
 
-    __slots__ = ("cells", "shown", "text")
+    __slots__ = ("acquired", "cells", "shown", "text")
 
     def __init__(self, memory: memoryview | None = None) -> None:
         self.shown = memory is not None
@@ -53,11 +53,14 @@ class Record:
         memory = memoryview(bytearray(RECORD_BYTES)) if memory is None else memory
         self.cells = memory[:CELL_BYTES].cast("d")
         self.text = memory[CELL_BYTES:]
+        self.acquired = int(self.cells[ACQUIRED])
+        """How many callers got this place; beside its cell, for reading it costs more than this."""
 
     def take_over(self, other: Record) -> None:
         """Go on where `other` ends."""
         self.text[:] = other.text
         self.cells[:] = other.cells
+        self.acquired = other.acquired
 
     def clear(self) -> None:
         """Hold nothing."""
@@ -75,22 +78,27 @@ class Record:
     def note_created(self, seconds: float) -> None:
         """A connection was opened here, and its opener got it."""
         cells = self.cells
+        self.note_acquired()
         cells[STATE] = OPEN
-        cells[ACQUIRED] += 1
         cells[CREATED] += 1
         cells[CREATE_SECONDS] += seconds
 
     def note_use(self, seconds: float) -> None:
         """Whoever was here has gone, after `seconds`."""
         cells = self.cells
-        cells[USE_SECONDS] += seconds
         if seconds >= SHORT:
             self.note_long_use(seconds)
         cells[SINCE] = cells[EXPLICIT] = 0.0
 
+    def note_acquired(self) -> None:
+        """A caller got this place."""
+        self.acquired += 1
+        self.cells[ACQUIRED] = self.acquired
+
     def note_long_use(self, seconds: float) -> None:
         """It was in use for longer than the first of `BOUNDS`; the shorter uses are the others."""
         cells = self.cells
+        cells[USE_SECONDS] += seconds
         cells[USE_LONGEST] = max(cells[USE_LONGEST], seconds)
         cells[USES + bisect(BOUNDS, seconds)] += 1
 
@@ -112,11 +120,6 @@ class Record:
             self.note_use(monotonic() - cells[SINCE])
         cells[SINCE] = cells[EXPLICIT] = 0.0
         cells[STATE] = EMPTY
-
-    @property
-    def acquired(self) -> int:
-        """How many callers got this place."""
-        return int(self.cells[ACQUIRED])
 
     @property
     def uses(self) -> tuple[int, ...]:
@@ -148,8 +151,7 @@ class Total:
         columns = zip(*(uses for _, uses in found), strict=True)
         self.uses = tuple(sum(column) for column in columns) or (0,) * BUCKETS
         longest = max(row[USE_LONGEST] for row in cells)
-        # Below the first bound nobody looks for the longest: it is no more than that, or than all.
-        self.use_longest = longest or min(self.use_seconds, SHORT)
+        self.use_longest = longest or (SHORT if any(self.uses) else 0.0)
 
 
 def percentile(share: float, buckets: Iterable[int], longest: float) -> float:

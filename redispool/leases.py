@@ -57,6 +57,10 @@ class Lease:
         """The holder's name."""
         return f"{self.kind} {thread_name(self.thread)}"
 
+    def holder_here(self) -> str:
+        """The same, in the holder's own thread; takes no lock, as a list of all threads would."""
+        return f"{self.kind} {threading.current_thread().name}"
+
     def where(self) -> str:
         """The line of the application's code that the holder runs now; empty if nobody knows."""
         return where_is(self.thread)
@@ -76,7 +80,7 @@ def note_place(connection: Holding) -> None:
         lease = connection.lease[0]
         lease.note_place()
         if connection.slot is not None:
-            connection.slot.record.note_holder(lease.holder(), lease.place)
+            connection.slot.record.note_holder(lease.holder_here(), lease.place)
 
 
 def current(pool: Lifecycle) -> list[Lease]:

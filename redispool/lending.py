@@ -10,7 +10,6 @@ from typing import Any, NoReturn, Self
 from . import fork, leases, wording
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
-from .figures import ACQUIRED
 from .holding import Holding
 from .lifecycle import Lifecycle
 from .options import PoolOptions
@@ -60,7 +59,7 @@ class Lending(Lifecycle, RedisPyPool):
     # On the way to a connection
 
     def _lend(self, connection: Any, now: float) -> Any:
-        slot_of(connection).record.cells[ACQUIRED] += 1
+        slot_of(connection).record.note_acquired()
         connection.lend(now)
         return connection
 

@@ -91,9 +91,10 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
             except IndexError:
                 pass  # another was faster
         if free is not None and self.fitness.fresh(free, now):
-            cells = free.slot.record.cells
-            cells[SINCE] = now
-            cells[ACQUIRED] += 1
+            record = free.slot.record
+            record.acquired = acquired = record.acquired + 1
+            record.cells[ACQUIRED] = acquired
+            record.cells[SINCE] = now
             free.lease.append(Lease(now))
             return free  # type: ignore[no-any-return]
         free = free or queue.take()

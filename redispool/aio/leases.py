@@ -32,6 +32,9 @@ class AsyncLease(Lease):
         task = self.task() if self.task is not None else None
         return f"task {task.get_name()}" if task is not None else self.unnamed
 
+    def holder_here(self) -> str:
+        return self.holder()
+
     kind = "task"
 
     def where(self) -> str:

@@ -98,9 +98,10 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
         if not self.fitness.fresh(free, now):
             queue.give(free)
             return None
-        cells = free.slot.record.cells
-        cells[SINCE] = now
-        cells[ACQUIRED] += 1
+        record = free.slot.record
+        record.acquired = acquired = record.acquired + 1
+        record.cells[ACQUIRED] = acquired
+        record.cells[SINCE] = now
         free.lease.append(AsyncLease(now))
         return free  # type: ignore[no-any-return]
 
