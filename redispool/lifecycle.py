@@ -121,6 +121,8 @@ class Lifecycle(Showing):
         if self._shared_cache is not None:
             self._shared_cache.begin_again()
         self._begin(parents.size)
+        # A server that is away for a moment is waited for, as in the parent.
+        self.capacity.gate.known = parents.gate.known
         if closed:
             self.capacity.shut.set()
 

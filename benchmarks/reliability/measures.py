@@ -219,25 +219,32 @@ def forks(contender: Contender, quick: bool) -> Figures:
         def fork_often() -> None:
             nonlocal hung
             for _ in range(20 if quick else 100):
-                hung += not child_answers(client)
+                hung += trouble_of_child(client) != ""
             over.set()
 
         run(lambda number: fork_often() if number == 8 else busy(number), 9)
     return {"children that hang or fail": hung}
 
 
-def child_answers(client: redis.Redis, within: int = 1) -> bool:
-    """Whether a forked child gets the answer to a command within so many seconds."""
+def trouble_of_child(client: redis.Redis, within: int = 1) -> str:
+    """What a forked child that sends a command says of it, in a word; nothing where all is well.
+
+    Args:
+        client: of the parent.
+        within: seconds until it hangs.
+    """
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(within)
         try:
-            os._exit(client.get(keyed.key(1)) != keyed.value(1))
+            os._exit(1 if keyed.is_wrong(1, client.get(keyed.key(1))) else 0)
         finally:
-            os._exit(1)
+            os._exit(2)
     _, status = os.waitpid(child, 0)
-    return status == 0
+    if os.WIFSIGNALED(status):
+        return "hangs"
+    return ("", "wrong reply", "fails")[os.WEXITSTATUS(status)]
 
 
 @measure

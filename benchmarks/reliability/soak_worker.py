@@ -23,7 +23,7 @@ from redispool import ConnectionPool, Redis
 from redispool.testing import eventually
 
 from . import keyed
-from .measures import child_answers
+from .measures import trouble_of_child
 
 THREADS = 8
 
@@ -182,7 +182,9 @@ def disturb(pool: ConnectionPool, client: Redis, counts: Counter[str], until: fl
             pool.resize(random.randint(1, 2 * bound))
         elif chance < 0.25:
             counts["forks"] += 1
-            counts["bad children"] += not survives(client)
+            if trouble := trouble_of_children(client):
+                counts["bad children"] += 1
+                counts[f"bad children: {trouble}"] += 1
     pool.resize(bound)
 
 
@@ -219,15 +221,19 @@ def awaits_reply(pool: ConnectionPool) -> bool:
     )
 
 
-def survives(client: Redis) -> bool:
-    """Whether a child works; while the server is away it cannot, and then nothing is said of it."""
-    if child_answers(client, CHILD_WITHIN):
-        return True
+def trouble_of_children(client: Redis) -> str:
+    """What one forked child and then another could not do, though the server was there between.
+
+    A child that finds the server away is none of the pool's faults, so one alone says nothing.
+    """
+    first = trouble_of_child(client, CHILD_WITHIN)
+    if first in ("", "wrong reply"):
+        return first
     try:
         client.ping()
     except redis.RedisError:
-        return True
-    return child_answers(client, CHILD_WITHIN)
+        return ""
+    return trouble_of_child(client, CHILD_WITHIN)
 
 
 def lost_slots(pool: ConnectionPool, bound: int) -> int:

@@ -266,6 +266,38 @@ def test_fork_drops_waiters_and_stats(make_pool: MakePool) -> None:
     assert pool.stats().acquired_total == 3
 
 
+def test_fork_while_the_server_is_away(make_pool: MakePool, own_server: Valkey) -> None:
+    """The child waits for a server that its parent knew, longer than for a wrong address."""
+    pool = make_pool(url=own_server.url, timeout=20.0)
+    pool.release(pool.acquire())
+    own_server.stop()
+    reader, writer = os.pipe()
+
+    def start_when_told() -> None:
+        os.read(reader, 1)
+        own_server.start()
+
+    def tell_when_it_gave_every_try() -> None:
+        gate = pool.capacity.gate
+        eventually(lambda: gate.outage and gate.outage.failures > pool.options.retries + 1)
+        os.write(writer, b"!")
+
+    def in_the_child() -> bool:
+        threading.Thread(target=tell_when_it_gave_every_try).start()
+        pool.release(pool.acquire())
+        return True
+
+    starter = threading.Thread(target=start_when_told)
+    starter.start()
+    try:
+        assert in_child(in_the_child, within=30.0)
+    finally:
+        os.write(writer, b"!")
+        starter.join()
+        os.close(reader)
+        os.close(writer)
+
+
 def test_maintenance_restarts_lazily(make_pool: MakePool) -> None:
     """There is no thread to restart: neither parent nor child has one that it did not start."""
     before = {*threading.enumerate()}
