@@ -56,6 +56,11 @@ class Cells:
             if read() == value and memory is self._memory:
                 return
 
+    def show_all(self) -> None:
+        """Write everything: what was interrupted before it was shown."""
+        for name in list(self._shown):
+            self.show(name)
+
     def move_to(self, memory: memoryview) -> None:
         """Show everything in `memory`, of `POOL_BYTES` bytes, from now on.
 
@@ -64,8 +69,7 @@ class Cells:
         if self._moved:
             return
         self._memory = memory.cast("d")
-        for name in list(self._shown):
-            self.show(name)
+        self.show_all()
         self._moved = True
 
 

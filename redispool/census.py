@@ -21,6 +21,7 @@ def take_stats(pool: Lifecycle) -> PoolStats:
     leases.report_leaks(pool, now)
     capacity, queue = pool.capacity, pool.capacity.queue
     capacity.heal()
+    capacity.cells.show_all()
     held, outage = leases.current(pool), capacity.gate.outage
     in_use = sum(1 for connection in capacity.connections() if connection.lease and connection.born)
     idle, permits = len(queue.idle), len(queue.permits)

@@ -56,6 +56,7 @@ class Evictor:
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long, the coldest first; never below ``min_idle``."""
         self.next_sweep = now + self._policy.sweep_interval()
+        self._capacity.cells.show_all()
         queue = self._capacity.queue
         while len(queue.idle) > self._min_idle:
             try:

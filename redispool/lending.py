@@ -106,6 +106,11 @@ class Lending(Lifecycle, RedisPyPool):
         slot: Slot | None = getattr(connection, "slot", None)
         if slot is None or slot.capacity is not self.capacity.reference:
             self._refuse(connection)
+        if slot.reference() is None:
+            # In a garbage cycle, of which a generator gives back what it holds: weak references are
+            # cleared before that, and by them others see that the place is free.
+            connection.end()
+            return
         try:
             lease = connection.lease.pop()
         except IndexError:

@@ -166,7 +166,12 @@ def assert_shown_as_they_are(pool: Lending) -> None:
         return  # it was never used, or is not shown any more
 
     def differences() -> dict[str, tuple[object, object]]:
-        [shown] = [found for found in live.read(pool.directory) if found.stats.alias == pool.alias]
+        named = pool.alias, pool.face
+        [shown] = [
+            found
+            for found in live.read(pool.directory)
+            if (found.stats.alias, found.face) == named and found.process == os.getpid()
+        ]
         seen, own = without_ages(shown.stats), without_ages(pool.stats())
         return {name: (seen[name], own[name]) for name in own if seen[name] != own[name]}
 

@@ -162,6 +162,28 @@ def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
     assert len(server.clients(pool.alias)) == 1
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_forgotten_in_the_cycle_of_a_generator(make_pool: MakePool) -> None:
+    """A collection may end the slot before the ``with`` block: its place is not there twice."""
+    pool = make_pool(max_connections=1)
+
+    def hold() -> Iterator[None]:
+        with pool.connection():
+            yield
+
+    class Holder:
+        """Refers to itself."""
+
+    for _ in range(20):
+        holder = Holder()
+        holder.self, holder.generator = holder, hold()  # type: ignore[attr-defined]
+        next(holder.generator)  # type: ignore[attr-defined]
+        del holder
+        gc.collect()
+        stats = pool.stats()
+        assert (stats.idle + stats.permits, stats.in_use) == (1, 0)
+
+
 def test_thread_dies_with_lease(pool: ConnectionPool) -> None:
     """What a thread held when an error ended it is back."""
 
@@ -427,7 +449,7 @@ def test_no_growth(make_pool: MakePool, server: Valkey) -> None:
     assert after[:2] == (threads, descriptors)
     assert after[2] - memory < 2000
     assert len(server.clients(pool.alias)) == 1
-    assert len(pool.capacity.tallies()) == 1
+    assert len(pool.capacity.records()) == 1
 
 
 WATCHED = [

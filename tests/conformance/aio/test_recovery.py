@@ -190,7 +190,8 @@ def test_a_task_destroyed_with_a_lease(make_async_pool: MakeAsyncPool) -> None:
     del task, loop
     gc.collect()
 
-    assert eventually(lambda: pool.stats().in_use == 0)
+    stats = eventually(lambda: (found := pool.stats()).in_use == 0 and found)
+    assert stats.idle + stats.permits == 1
 
 
 def test_misuse(make_async_pool: MakeAsyncPool, run: Run) -> None:
