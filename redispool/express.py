@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .figures import ACQUIRED, SHORT, SINCE, USE_SECONDS
+from .figures import ACQUIRED, SHORT, SINCE, USE_SECONDS, USES
 from .leases import Lease
 from .ledger import PLAIN
 
@@ -87,10 +87,13 @@ class Express:
             pool.release(connection)  # which says what is wrong
             return
         record = connection.slot.record  # type: ignore[union-attr]  # it is lent
-        record.cells[USE_SECONDS] += seconds
-        if seconds >= SHORT:
+        cells = record.cells
+        cells[USE_SECONDS] += seconds
+        if seconds < SHORT:
+            cells[USES] += 1
+        else:
             record.note_long_use(seconds)
-        record.cells[SINCE] = 0.0
+        cells[SINCE] = 0.0
         connection.last_used = now
         self._idle.append(connection)
         # What happened between the look and the append:

@@ -77,12 +77,14 @@ class Record:
         """Whoever was here has gone, after `seconds`."""
         cells = self.cells
         cells[USE_SECONDS] += seconds
-        if seconds >= SHORT:
+        if seconds < SHORT:
+            cells[USES] += 1
+        else:
             self.note_long_use(seconds)
         cells[SINCE] = cells[EXPLICIT] = 0.0
 
     def note_long_use(self, seconds: float) -> None:
-        """It was in use for longer than the first of `BOUNDS`; the shorter uses are the others."""
+        """It was in use for longer than the first of `BOUNDS`; the shorter uses have one cell."""
         cells = self.cells
         cells[USE_LONGEST] = max(cells[USE_LONGEST], seconds)
         cells[USES + bisect(BOUNDS, seconds)] += 1
@@ -113,11 +115,12 @@ class Record:
 
     @property
     def uses(self) -> tuple[int, ...]:
-        """How many uses ended in each bucket."""
-        cells = self.cells
-        longer = [int(number) for number in cells[USES + 1 : USES + BUCKETS]]
-        ended = self.acquired - (1 if cells[SINCE] and cells[STATE] == OPEN else 0)
-        return (max(ended - sum(longer), 0), *longer)
+        """How many uses ended in each bucket.
+
+        Each bucket has its cell: a number that is worked out of two cells may fall for a moment
+        under the eyes of another process, and to Prometheus a counter that falls began anew.
+        """
+        return tuple(int(number) for number in self.cells[USES : USES + BUCKETS])
 
 
 class Total:
