@@ -1,4 +1,4 @@
-"""An application for load whose metrics are those of all its processes."""
+"""An application that answers probes, with the metrics of all its processes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from flask import Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from flask_redispool import RedisPool, redis
+from flask_redispool import RedisPool, health, redis
 from redispool.prometheus import HostCollector
 
 app = Flask(__name__)
 RedisPool(app)
+app.register_blueprint(health.blueprint("/ready"))
 
 registry = CollectorRegistry()
 registry.register(HostCollector(app.extensions["redispool"]))
