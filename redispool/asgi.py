@@ -1,26 +1,28 @@
 """ASGI: what an application of FastAPI, Starlette or another framework needs beside its factory.
 
 `lifespan` opens and drains the pools with the application, `async_client` and `client` are
-dependencies, `ScopeMiddleware` gives back what a request forgot. No framework is imported.
+dependencies, `ScopeMiddleware` gives back what a request forgot, `HealthApp` answers probes. No
+framework is imported.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
 
-from . import logs, scopes
+from . import health, logs, scopes
 from .aio.client import AsyncRedis
 from .client import Redis
 from .factory import PoolFactory
 from .lifecycle import CLOSE_WITHIN
 from .settings import DEFAULT
 
-__all__ = ["ScopeMiddleware", "async_client", "client", "lifespan"]
+__all__ = ["HealthApp", "ScopeMiddleware", "async_client", "client", "lifespan"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -146,6 +148,53 @@ class ScopeMiddleware:
         else:
             with scopes.scope():
                 await self.app(scope, receive, send)
+
+
+class HealthApp:
+    """An application that answers probes: 200 or 503, and what `redispool.health` found, as JSON.
+
+    Route a path to it, by Starlette's ``Route("/ready", HealthApp(factory))``, or mount it.
+
+    Args:
+        factory: the pools.
+        aliases: those that count; all where they are not given.
+        within: seconds that an answer may take.
+
+    Raises:
+        InvalidOption: no such alias is defined.
+    """
+
+    def __init__(
+        self,
+        factory: PoolFactory,
+        aliases: Iterable[str] | None = None,
+        *,
+        within: float = health.WITHIN,
+    ) -> None:
+        self._factory, self._within = factory, within
+        self._aliases = health.known(factory, aliases)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request of any path, by GET or HEAD."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"HealthApp answers requests over HTTP, not {scope['type']}")
+        if scope["method"] not in ("GET", "HEAD"):
+            await _respond(scope, send, 405, {"status": "GET and HEAD are answered"})
+            return
+        found = await health.async_check(self._factory, self._aliases, within=self._within)
+        await _respond(scope, send, found.http_status, found.as_dict())
+
+
+async def _respond(scope: Message, send: Send, status: int, content: Any) -> None:
+    body = json.dumps(content).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    shown = b"" if scope["method"] == "HEAD" else body
+    await send({"type": "http.response.body", "body": shown})
 
 
 def _must_serve(factory: PoolFactory) -> None:

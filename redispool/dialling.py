@@ -167,4 +167,7 @@ def settle_in(
     connection.batch = batch
     connection.born = started
     connection.expires_at = pool.policy.expires_at(started)
-    slot.record.note_created(monotonic() - started)
+    took = monotonic() - started
+    slot.record.note_created(took)
+    if pool.measuring is not None:
+        pool.measuring.connected(took)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .figures import ACQUIRED, SHORT, SINCE
+from .figures import ACQUIRED, SHORT, SINCE, USES
 from .leases import Lease
 from .ledger import PLAIN
 
@@ -88,7 +88,10 @@ class Express:
             pool.release(connection)  # which says what is wrong
             return
         record = connection.slot.record  # type: ignore[union-attr]  # it is lent
-        if seconds >= SHORT:
+        if seconds < SHORT:
+            record.short_uses = short_uses = record.short_uses + 1
+            record.cells[USES] = short_uses
+        else:
             record.note_long_use(seconds)
         record.cells[SINCE] = 0.0
         connection.last_used = now

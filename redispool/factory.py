@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -18,6 +18,7 @@ from .errors import InvalidOption, PoolClosed
 from .lending import Lending
 from .lifecycle import CLOSE_WITHIN
 from .live import LivePool
+from .measuring import Measuring
 from .options import PoolOptions
 from .pool import ConnectionPool
 from .settings import DEFAULT, Settings, read_settings
@@ -66,6 +67,7 @@ class PoolFactory:
         self._async_clients: dict[str, AsyncRedis] = {}
         self._making = threading.Lock()
         self._closed = False
+        self._measure: Callable[[Lending], Measuring] | None = None
         fork.register(self)
 
     @property
@@ -112,6 +114,10 @@ class PoolFactory:
             client = self._async_clients.setdefault(alias, made)
         return client
 
+    def pools(self) -> list[ConnectionPool | AsyncConnectionPool]:
+        """The pools that were used: those for threads, and those for asyncio."""
+        return [*self._pools.copy().values(), *self._async_pools.copy().values()]
+
     def stats(self) -> dict[str, PoolStats]:
         """The figures of every alias in this process; of a closed factory, of the used ones."""
         aliases = [alias for alias in self.options if alias in self._pools or not self._closed]
@@ -128,6 +134,13 @@ class PoolFactory:
             Unreadable: their figures cannot be seen; the text says why.
         """
         return live.read(self.directory)
+
+    def measure(self, measure: Callable[[Lending], Measuring]) -> None:
+        """Have each pool, also those to come, tell what `measure` gives for it; one at a time."""
+        with self._making:
+            self._measure = measure
+            for pool in self.pools():
+                pool.measuring = measure(pool)
 
     def close(self, timeout: float = CLOSE_WITHIN) -> int:
         """Close all pools for good; closing again does nothing.
@@ -191,6 +204,7 @@ class PoolFactory:
             key = f'REDISPOOL["{alias}"]["{error.option.upper()}"]'
             raise InvalidOption(key, error.complaint) from error
         pool.directory = self.directory
+        pool.measuring = self._measure(pool) if self._measure else None
         return pool
 
     def _options_for(self, kind: type[Lending], alias: str) -> PoolOptions:

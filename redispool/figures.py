@@ -45,7 +45,7 @@ class Record:
             given.
     """
 
-    __slots__ = ("acquired", "cells", "shown", "text")
+    __slots__ = ("acquired", "cells", "short_uses", "shown", "text")
 
     def __init__(self, memory: memoryview | None = None) -> None:
         self.shown = memory is not None
@@ -54,13 +54,17 @@ class Record:
         self.cells = memory[:CELL_BYTES].cast("d")
         self.text = memory[CELL_BYTES:]
         self.acquired = int(self.cells[ACQUIRED])
-        """How many callers got this place; beside its cell, for reading it costs more than this."""
+        self.short_uses = int(self.cells[USES])
+        """What their cells hold, too: callers who got this place, and uses of less than `SHORT`.
+
+        Reading a cell costs more than this.
+        """
 
     def take_over(self, other: Record) -> None:
         """Go on where `other` ends."""
         self.text[:] = other.text
         self.cells[:] = other.cells
-        self.acquired = other.acquired
+        self.acquired, self.short_uses = other.acquired, other.short_uses
 
     def clear(self) -> None:
         """Hold nothing."""
@@ -86,7 +90,10 @@ class Record:
     def note_use(self, seconds: float) -> None:
         """Whoever was here has gone, after `seconds`."""
         cells = self.cells
-        if seconds >= SHORT:
+        if seconds < SHORT:
+            self.short_uses += 1
+            cells[USES] = self.short_uses
+        else:
             self.note_long_use(seconds)
         cells[SINCE] = cells[EXPLICIT] = 0.0
 
@@ -96,7 +103,7 @@ class Record:
         self.cells[ACQUIRED] = self.acquired
 
     def note_long_use(self, seconds: float) -> None:
-        """It was in use for longer than the first of `BOUNDS`; the shorter uses are the others."""
+        """It was in use for longer than the first of `BOUNDS`; the shorter uses have one cell."""
         cells = self.cells
         cells[USE_SECONDS] += seconds
         cells[USE_LONGEST] = max(cells[USE_LONGEST], seconds)
@@ -123,11 +130,12 @@ class Record:
 
     @property
     def uses(self) -> tuple[int, ...]:
-        """How many uses ended in each bucket."""
-        cells = self.cells
-        longer = [int(number) for number in cells[USES + 1 : USES + BUCKETS]]
-        ended = self.acquired - (1 if cells[SINCE] and cells[STATE] == OPEN else 0)
-        return (max(ended - sum(longer), 0), *longer)
+        """How many uses ended in each bucket.
+
+        Each bucket has its cell: a number that is worked out of two cells may fall for a moment
+        under the eyes of another process, and to Prometheus a counter that falls began anew.
+        """
+        return tuple(int(number) for number in self.cells[USES : USES + BUCKETS])
 
 
 class Total:

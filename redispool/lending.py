@@ -78,7 +78,10 @@ class Lending(Lifecycle, RedisPyPool):
             raise wording.nothing_came(self, started, monotonic())
         slot = free if isinstance(free, Slot) else slot_of(free)
         if not first:
-            slot.record.note_wait(monotonic() - started)
+            waited = monotonic() - started
+            slot.record.note_wait(waited)
+            if self.measuring is not None:
+                self.measuring.waited(waited)
         return free
 
     def _in_vain(self, now: float) -> bool:

@@ -13,6 +13,7 @@ from .errors import PoolClosed
 from .eviction import Evictor
 from .fitness import Fitness
 from .gate import Gate
+from .measuring import Measuring
 from .options import check
 from .policy import Policy
 from .queueing import LOOK_AGAIN
@@ -32,6 +33,8 @@ class Lifecycle(Showing):
     _subscriptions: dict[str, Self]
     shared_in_flight = 0
     """Commands on connections that many share, which only a pool for asyncio has."""
+    measuring: Measuring | None = None
+    """Who is told of each wait and each new connection."""
     size_option = "MAX_CONNECTIONS"
     """The setting that bounds the pool, for errors."""
 

@@ -57,7 +57,7 @@ class PoolStats:
     wait_buckets: tuple[int, ...]
     """How many waited for how long: `redispool.figures.BOUNDS` has the upper bounds."""
     use_seconds_sum: float
-    """What connections were in use for, those that came back or were lost."""
+    """What connections were in use for, of the uses that ended and took 1 ms or more."""
     use_seconds_p50: float
     use_seconds_p95: float
     use_seconds_p99: float

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 ADAPTERS = {"flask_redispool", "django_redispool"}
 FLASK = {"flask", "werkzeug", "jinja2", "click"}
 DJANGO = {"django", "asgiref"}
+METRICS = {"prometheus_client": "prometheus.py", "opentelemetry": "otel.py"}
 ASGI = {"fastapi", "starlette", "pydantic", "anyio", "quart", "litestar"}
 
 # Runs in a fresh interpreter: imports the named module, says what came along with it
@@ -113,6 +114,28 @@ def test_arrows_point_one_way(package: str, foreign: set[str]) -> None:
     ]
 
     assert crossing == []
+
+
+def test_what_measures_stands_by_itself() -> None:
+    """Of all modules one alone knows prometheus-client, one OpenTelemetry; none imports the two."""
+    knowing = {
+        (name, path.name)
+        for package in ("redispool", *ADAPTERS)
+        for path in (ROOT / package).rglob("*.py")
+        for _, name in imports_of(path)
+        if name in METRICS
+    }
+    importing = {
+        (path.name, node.module)
+        for package in ("redispool", *ADAPTERS)
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").rpartition(".")[2] in {"prometheus", "otel"}
+    }
+
+    assert knowing == set(METRICS.items())
+    assert importing == set()
 
 
 def test_what_is_for_asyncio_stands_by_itself() -> None:

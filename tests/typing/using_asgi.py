@@ -8,6 +8,7 @@ from typing import Annotated, assert_type
 
 from fastapi import Depends, FastAPI, WebSocket
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 import redispool
 from redispool import AsyncRedis, PoolFactory, Redis, asgi
@@ -46,6 +47,12 @@ def lifespans_of_their_own() -> tuple[FastAPI, Starlette]:
     return FastAPI(lifespan=asgi.lifespan(factory, own)), Starlette(
         lifespan=asgi.lifespan(factory, stateless)
     )
+
+
+def probes_are_answered() -> Starlette:
+    app.router.routes.append(Route("/ready", asgi.HealthApp(factory)))
+    app.mount("/health", asgi.HealthApp(factory, ["default"], within=0.5))
+    return Starlette(routes=[Route("/ready", asgi.HealthApp(factory))])
 
 
 def mistakes_are_seen() -> None:

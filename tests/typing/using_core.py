@@ -7,8 +7,13 @@ from typing import assert_type
 import redis
 import redis.asyncio
 import redis.client
+from opentelemetry.metrics import get_meter_provider
+from prometheus_client import CollectorRegistry
 
 from redispool import AsyncConnectionPool, AsyncRedis, PoolFactory, PoolStats, Redis, scope
+from redispool.health import Health, async_check, check
+from redispool.otel import instrument
+from redispool.prometheus import HostCollector, PoolCollector
 
 
 def factory_and_clients() -> None:
@@ -57,3 +62,17 @@ def one_connection_for_a_while(client: Redis) -> None:
 def mistakes_are_seen(factory: PoolFactory) -> None:
     factory.client(1)  # type: ignore[arg-type]  # an alias is a name
     factory.client().no_such_command()  # type: ignore[attr-defined]  # Redis is not Any
+
+
+async def health_is_told_in_words(factory: PoolFactory) -> bool:
+    found = check(factory, ["default"], within=0.5)
+    assert_type(found, Health)
+    assert_type(await async_check(factory), Health)
+    return found.status == "healthy" and found.aliases[0].reason == ""
+
+
+def metrics_go_where_they_belong(factory: PoolFactory, registry: CollectorRegistry) -> None:
+    registry.register(HostCollector(factory))
+    registry.register(PoolCollector(factory))
+    instrument(factory)
+    instrument(factory, get_meter_provider())

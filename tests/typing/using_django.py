@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import assert_type
 
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
-from django_redispool import aredis, pools, redis
+from django_redispool import aredis, health, pools, redis
 from redispool import AsyncConnectionPool, AsyncRedis, Redis
 
 
@@ -27,6 +28,13 @@ def clients_are_clients() -> None:
     assert_type(aredis, AsyncRedis)
     assert_type(pools.async_client("sessions"), AsyncRedis)
     assert_type(pools.async_pool(), AsyncConnectionPool)
+
+
+urlpatterns = [
+    path("ready", health.view),
+    path("ready", health.async_view),
+    path("ready", health.view, {"aliases": ["default"], "within": 0.5}),
+]
 
 
 def mistakes_are_seen() -> None:

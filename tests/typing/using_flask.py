@@ -6,7 +6,7 @@ from typing import assert_type
 
 from flask import Flask
 
-from flask_redispool import RedisPool, aredis, redis
+from flask_redispool import RedisPool, aredis, health, redis
 from redispool import AsyncConnectionPool, AsyncRedis, Redis
 
 pools = RedisPool()
@@ -39,6 +39,11 @@ def clients_are_clients() -> None:
 
 def the_short_form(app: Flask) -> RedisPool:
     return RedisPool(app)
+
+
+def probes_are_answered(app: Flask) -> None:
+    app.register_blueprint(health.blueprint())
+    app.register_blueprint(health.blueprint("/ready", ["default"], within=0.5, name="ready"))
 
 
 def mistakes_are_seen() -> None:
