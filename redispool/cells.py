@@ -46,7 +46,10 @@ class Cells:
 
         Where several write at the same time, whoever comes last sees what is true by then.
         """
-        read = self._shown.setdefault(name, read) if read else self._shown[name]
+        if read is None:
+            read = self._shown[name]
+        else:
+            self._shown[name] = read
         while True:
             memory, value = self._memory, read()
             memory[CELL_OF[name]] = value
