@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,23 @@ def test_watching_ends_with_ctrl_c(flushed: Valkey) -> None:
     assert code == 0, shown
     assert "Traceback" not in shown
     assert shown.count("Connections of all processes") >= 2
-    assert "\x1b[1A" in shown, "it goes up to draw over what stands there"
+    assert "1 connection\r\x1b[2K\x1b[1A" in shown, "the next picture begins where this one ends"
+
+
+def test_a_reader_that_has_enough_ends_the_watching(flushed: Valkey) -> None:
+    """``manage.py redispool … --watch | head`` ends without a complaint when head has ended."""
+    with subprocess.Popen(
+        command("redispool", "clients", "--watch", "--format", "json"),
+        cwd=ROOT,
+        env=environment(REDIS_URL=flushed.url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_check_is_content_with_a_good_setting() -> None:

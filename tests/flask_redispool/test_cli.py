@@ -243,7 +243,7 @@ def test_watching_ends_with_ctrl_c(flushed: Valkey, project: Path) -> None:
     assert "Traceback" not in shown
     assert "Aborted" not in shown
     assert shown.count("Connections of all processes") >= 2
-    assert "\x1b[1A" in shown, "it goes up to draw over what stands there"
+    assert "1 connection\r\x1b[2K\x1b[1A" in shown, "the next picture begins where this one ends"
 
 
 @pytest.mark.parametrize("form", ["table", "json"])

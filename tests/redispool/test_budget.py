@@ -71,6 +71,7 @@ def test_a_process_that_is_not_seen_here_counts_as_the_others(
 def test_strangers_are_counted_as_they_are(make_factory: MakeFactory, own_server: Valkey) -> None:
     """Connections that no pool bounds take from what is left; this command's own do not count."""
     factory = make_factory(settings(own_server))
+    factory.client().ping()
     with own_server.outside() as one, own_server.outside() as two:
         one.ping()
         two.ping()
@@ -127,3 +128,16 @@ def test_a_resized_pool_counts_as_it_is(make_factory: MakeFactory, own_server: V
         report = budget(factory, factory.aliases)
 
     assert told(report, "connections") == (9,)
+
+
+def test_an_alias_may_have_letters_that_no_name_has(
+    make_factory: MakeFactory, own_server: Valkey
+) -> None:
+    """A process counts once, also where the names of its connections spell the alias otherwise."""
+    options = {"small jobs": {"URL": own_server.url, "MAX_CONNECTIONS": 5, "MAX_PUBSUB": 7}}
+    factory = make_factory(options)
+    with Process(options | {"default": own_server.url}) as process:
+        process.do("factory.client('small jobs').ping()")
+        report = budget(factory, factory.aliases)
+
+    assert told(report, "processes", "connections", "others") == (1, 5, 0)
