@@ -25,7 +25,7 @@ from redispool.current import CurrentRedis
 from redispool.options import PoolOptions
 from redispool.settings import DEFAULT, read_settings
 
-FOLLOWED = frozenset({"REDISPOOL", "REDIS_URL", "BASE_DIR"})
+FOLLOWED = frozenset({"REDISPOOL", "REDIS_URL", "REDISPOOL_LIVE_DIRECTORY", "BASE_DIR"})
 """The settings that the pools are made from."""
 
 
@@ -113,12 +113,23 @@ class Pools:
     def _make(self) -> PoolFactory:
         with self._making:
             if self._factory is None:
-                self._factory = PoolFactory(project_options(), base_path=project_folder())
+                self._factory = make_factory()
             return self._factory
 
     def after_fork_in_child(self) -> None:
         """A thread of the parent may have held the lock."""
         self._making = threading.Lock()
+
+
+def make_factory() -> PoolFactory:
+    """The pools that the project's settings describe; errors as of `project_options`."""
+    options = project_options()
+    with in_words_of_django():
+        return PoolFactory(
+            options,
+            base_path=project_folder(),
+            live_directory=getattr(settings, "REDISPOOL_LIVE_DIRECTORY", None),
+        )
 
 
 def project_options() -> dict[str, PoolOptions]:

@@ -17,13 +17,14 @@ from .extension import current_factory
 @click.argument("what", type=click.Choice(list(REPORTS)), default="stats")
 @click.option("--alias", help="Only this alias of REDISPOOL.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--watch", is_flag=True, help="Show it again each second, until Ctrl-C.")
 @with_appcontext
-def redispool(what: str, alias: str | None, form: str) -> None:
-    """Write the report `what`; exit code 1 where a server is away."""
+def redispool(what: str, alias: str | None, form: str, watch: bool) -> None:
+    """Write the report `what`; exit code 1 where something is wrong."""
     try:
         factory = current_factory()
     except RuntimeError as error:
         raise click.ClickException(str(error)) from None
-    errors = run(what, factory, sys.stdout, alias=alias, form=form)
+    errors = run(what, factory, sys.stdout, alias=alias, form=form, watch=watch)
     if errors:
         raise click.ClickException("\n".join(errors))

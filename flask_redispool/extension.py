@@ -15,14 +15,16 @@ from redispool.settings import DEFAULT, read_settings
 KEY = "redispool"
 SCOPE = "_redispool_scope"
 FLAT = "REDISPOOL_"
+LIVE = "REDISPOOL_LIVE_DIRECTORY"
+"""The one setting with this beginning that is no option of ``default``."""
 
 
 class RedisPool:
     """The extension: one object for any number of applications, each with its own settings.
 
     It reads ``app.config["REDISPOOL"]`` (alias → URL or dict), ``REDIS_URL`` and flat keys such as
-    ``REDISPOOL_MAX_CONNECTIONS`` once, when the application is registered; changes after that have
-    no effect. No socket is opened before the first command.
+    ``REDISPOOL_MAX_CONNECTIONS``, and ``REDISPOOL_LIVE_DIRECTORY`` once, when the application is
+    registered; changes after that have no effect. No socket is opened before the first command.
 
     Args:
         app: an application to register at once.
@@ -81,10 +83,14 @@ def factory_for(app: Flask) -> PoolFactory:
     options = read_settings(
         app.config.get("REDISPOOL"),
         redis_url=app.config.get("REDIS_URL"),
-        flat={key: value for key, value in app.config.items() if key.startswith(FLAT)},
+        flat={key: app.config[key] for key in app.config if key.startswith(FLAT) and key != LIVE},
     )
-    # Flask puts the instance folder into the folder of the project.
-    return PoolFactory(options, base_path=Path(app.instance_path).parent)
+    return PoolFactory(
+        options,
+        # Flask puts the instance folder into the folder of the project.
+        base_path=Path(app.instance_path).parent,
+        live_directory=app.config.get(LIVE),
+    )
 
 
 def current_factory() -> PoolFactory:

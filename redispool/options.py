@@ -17,6 +17,7 @@ from . import kinds, urls
 from .errors import InvalidOption
 from .foreign import PASSED_ON, REFUSED, SYNONYMS, TRANSPORTS, taken_by
 from .kinds import Kind
+from .origins import Traced
 
 __all__ = ["PASSED_ON", "PoolOptions", "kind_of", "option_names"]
 
@@ -37,7 +38,7 @@ def option(default: Any, kind: Kind) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class PoolOptions:
+class PoolOptions(Traced):
     """The options of one pool; the setting of the same name is the field in capitals.
 
     Times are seconds. ``None`` for a time switches off what it limits. Where ``url`` is given, its
@@ -121,6 +122,7 @@ class PoolOptions:
         twin = copy.copy(self)
         twin.__dict__.update(own)
         twin.__dict__["connection"] = types.MappingProxyType({**self.connection, **further})
+        twin.forget_origins(changes)
         return twin
 
     def __repr__(self) -> str:
@@ -140,6 +142,7 @@ class PoolOptions:
     def _take_parts_of_url(self, url: str) -> None:
         further = dict(self.connection)
         parts = urls.parse(url, kind_of)
+        self.took_from_url(parts)
         if "ssl" in parts and (self.path is not None or "path" in parts):
             raise InvalidOption("path", "stands beside a URL that names a host; keep one")
         for name, value in parts.items():

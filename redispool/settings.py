@@ -13,11 +13,11 @@ from typing import Any
 from . import urls
 from .errors import InvalidOption
 from .options import PASSED_ON, PoolOptions, check, kind_of, option_names, refuse_contradiction
+from .origins import NAMES_A_SERVER
 
 __all__ = ["DEFAULT", "read_settings"]
 
 DEFAULT = "default"
-NAMES_A_SERVER = ("url", "host", "port", "path")
 
 Settings = Mapping[str, Any]
 """Alias → URL, dict of options, or `PoolOptions`."""
@@ -175,7 +175,7 @@ def _options(given: Any) -> PoolOptions:
         for name, value in given.items():
             check(name, value)
         _compare_with_url(given)
-        return PoolOptions(**own, connection=further)
+        return PoolOptions(**own, connection=further).typed_as(given.keys_typed)
     except InvalidOption as error:
         if error.option in given.keys_typed:
             raise InvalidOption(given.keys_typed[error.option], error.complaint) from None

@@ -9,6 +9,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from .errors import InvalidOption
+
 VARIABLE = "REDISPOOL_LIVE_DIRECTORY"
 """The environment's word for the directory; an empty one switches live figures off."""
 
@@ -25,12 +27,18 @@ def directory_of(application: Path, chosen: Path | str | None = None) -> Path | 
 
     Returns:
         The directory; None where there shall be none.
+
+    Raises:
+        InvalidOption: `chosen` is no path.
     """
     chosen = os.environ.get(VARIABLE) if chosen is None else chosen
     if chosen == "":
         return None
-    root = Path(chosen) if chosen is not None else _usual_root()
+    if chosen is not None and not isinstance(chosen, str | Path):
+        raise InvalidOption(VARIABLE, f"must be the path of a directory, not {chosen!r}")
     folder = application.resolve()
+    # Of the project's folder, for processes of one application may work in several.
+    root = folder / chosen if chosen is not None else _usual_root()
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.name)[:40] or "root"
     # Not what the user may read only: it tells folders of the same name apart.
     mark = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,3 +154,26 @@ def test_the_error_of_redispool_is_the_cause() -> None:
 
     assert isinstance(caught.value.__cause__, InvalidOption)
     assert caught.value.__cause__.option == 'REDISPOOL["default"]["TIMEOUT"]'
+
+
+# Where live figures are shown
+
+
+def test_the_directory_of_live_figures(tmp_path: Path) -> None:
+    """``REDISPOOL_LIVE_DIRECTORY`` says where figures are shown; a change is followed at once."""
+    for chosen in (str(tmp_path / "live"), tmp_path / "live", "live"):
+        with override_settings(BASE_DIR=tmp_path, REDISPOOL_LIVE_DIRECTORY=chosen):
+            directory = pools.factory.directory
+            assert directory is not None
+            assert directory.parent == tmp_path / "live"
+    with override_settings(REDISPOOL_LIVE_DIRECTORY=""):
+        assert pools.factory.directory is None
+
+
+def test_a_directory_that_is_no_path() -> None:
+    """It is a mistake in the settings as any other one."""
+    with (
+        override_settings(REDISPOOL_LIVE_DIRECTORY=7),
+        pytest.raises(ImproperlyConfigured, match=r"^REDISPOOL_LIVE_DIRECTORY: must be the path"),
+    ):
+        _ = pools.factory

@@ -45,22 +45,33 @@ def gone(make_app: MakeApp) -> Flask:
     return make_app(REDISPOOL={"default": {"URL": url, "RETRIES": 0}})
 
 
+@pytest.fixture(autouse=True)
+def _figures_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the processes of another one."""
+    monkeypatch.setenv("REDISPOOL_LIVE_DIRECTORY", str(tmp_path / "live"))
+
+
 def test_stats_is_what_comes_without_a_word(shop: Flask) -> None:
     """``flask redispool`` is ``flask redispool stats``, and takes the same options."""
-    assert flask(shop).stdout.startswith("Pools of this process\n")
+    with shop.app_context():
+        redis.ping()
+
+    assert flask(shop).stdout.startswith("Pools of all processes\n")
     assert flask(shop, "stats").stdout.splitlines()[:3] == flask(shop).stdout.splitlines()[:3]
-    assert rows(shop) == rows(shop, "stats")
-    assert "this command's own process" in flask(shop).stdout
+    assert [row["process"] for row in rows(shop)] == [os.getpid()]
 
 
 @pytest.mark.parametrize("what", REPORTS)
 def test_every_report_has_a_table_and_json(shop: Flask, what: str) -> None:
     """Each report ends with 0 where the server answers, and comes in both forms."""
+    with shop.app_context():
+        redis.ping()
+
     table = flask(shop, what)
 
     assert (table.exit_code, table.stderr) == (0, "")
-    assert "default" in table.stdout
-    assert {row["alias"] for row in rows(shop, what)} >= {"default"}
+    assert {"doctor": "All well.", "budget": "That fits."}.get(what, "default") in table.stdout
+    assert rows(shop, what) or what == "doctor"
 
 
 def test_one_alias_alone(make_app: MakeApp, flushed: Valkey) -> None:
@@ -82,7 +93,7 @@ def test_config_masks_what_is_secret(make_app: MakeApp, flushed: Valkey) -> None
     assert {row["option"]: row["value"] for row in rows(app, "config")}["PASSWORD"] == "***"
 
 
-@pytest.mark.parametrize("what", ["ping", "clients"])
+@pytest.mark.parametrize("what", ["ping", "clients", "budget"])
 def test_a_server_that_is_away_ends_with_1_and_a_line(gone: Flask, what: str) -> None:
     """Where a server does not answer, the exit code is 1 and one line names alias and server."""
     for form in ("table", "json"):
@@ -98,6 +109,14 @@ def test_a_server_that_is_away_ends_with_1_and_a_line(gone: Flask, what: str) ->
 def test_what_needs_no_server_works_without_one(gone: Flask, what: str) -> None:
     """`stats` and `config` do not mind that the server is away."""
     assert flask(gone, what).exit_code == 0
+
+
+def test_the_doctor_ends_with_1_where_something_is_wrong(gone: Flask) -> None:
+    """What is wrong stands in the report; the line on stderr says how much that is."""
+    result = flask(gone, "doctor")
+
+    assert (result.exit_code, result.stderr) == (1, "Error: 1 thing is wrong\n")
+    assert "wrong: default: no answer from 127.0.0.1:" in result.stdout
 
 
 def test_an_unknown_alias(shop: Flask) -> None:
@@ -158,7 +177,7 @@ def command(*words: str) -> list[str]:
 
 def environment(url: str) -> dict[str, str]:
     """The environment of a shell in which ``REDIS_URL`` is set."""
-    return {**os.environ, "REDIS_URL": url, "NO_COLOR": "1"}
+    return {**os.environ, "REDIS_URL": url, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
 
 
 def test_clients_sees_the_other_processes(shop: Flask, flushed: Valkey, project: Path) -> None:
@@ -206,7 +225,41 @@ def test_a_terminal_gets_a_table(flushed: Valkey, project: Path) -> None:
 
     assert code == 0, shown
     assert "…" not in shown
-    assert re.search(
-        r"^alias +server +answers +milliseconds +version +role *$", shown, re.MULTILINE
+    assert re.search(r"^alias +server +answers +version +role +named by *$", shown, re.MULTILINE)
+    assert re.search(rf"^default +127\.0\.0\.1:{flushed.port}/0 +[0-9.]+ ms ", shown, re.MULTILINE)
+
+
+def test_watching_ends_with_ctrl_c(flushed: Valkey, project: Path) -> None:
+    """In a terminal the picture is drawn again in its place; Ctrl-C ends it with exit code 0."""
+    code, shown = in_a_terminal(
+        command("clients", "--watch"),
+        columns=80,
+        cwd=project,
+        env=environment(flushed.url),
+        interrupt_after=(b"1 connection", 2),
     )
-    assert re.search(rf"^default +127\.0\.0\.1:{flushed.port}/0 +yes ", shown, re.MULTILINE)
+
+    assert code == 0, shown
+    assert "Traceback" not in shown
+    assert "Aborted" not in shown
+    assert shown.count("Connections of all processes") >= 2
+    assert "1 connection\r\x1b[2K\x1b[1A" in shown, "the next picture begins where this one ends"
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_reader_that_has_enough_ends_the_watching(
+    flushed: Valkey, project: Path, form: str
+) -> None:
+    """``flask redispool … --watch | head`` ends without a complaint when head has ended."""
+    with subprocess.Popen(
+        command("clients", "--watch", "--format", form),
+        cwd=project,
+        env=environment(flushed.url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""

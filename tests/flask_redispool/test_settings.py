@@ -8,6 +8,7 @@ from flask import Flask
 
 from flask_redispool import RedisPool, redis
 from redispool import InvalidOption, PoolOptions
+from redispool.origins import origin, origin_of_server
 
 from ..support import Valkey
 from .conftest import MakeApp, factory_of
@@ -103,6 +104,51 @@ def test_flat_keys_complete_the_dict() -> None:
     assert {alias: found[alias].max_connections for alias in found} == {"default": 3, "jobs": 50}
 
 
+# Where live figures are shown
+
+
+def test_the_directory_of_live_figures_is_no_option(tmp_path: Path) -> None:
+    """``REDISPOOL_LIVE_DIRECTORY`` says where figures are shown, and is no option of ``default``.
+
+    A path that begins nowhere begins in the folder of the application, for all its processes.
+    """
+    for chosen in (str(tmp_path / "live"), tmp_path / "live", "live"):
+        app = Flask("shop", root_path=str(tmp_path), instance_path=str(tmp_path / "instance"))
+        app.config["REDISPOOL_LIVE_DIRECTORY"] = chosen
+        RedisPool(app)
+
+        directory = factory_of(app).directory
+        assert directory is not None
+        assert directory.parent == tmp_path / "live"
+
+
+def test_the_setting_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty setting switches live figures off, whatever the environment says."""
+    monkeypatch.setenv("REDISPOOL_LIVE_DIRECTORY", "/elsewhere")
+    app = Flask("shop")
+    app.config["REDISPOOL_LIVE_DIRECTORY"] = ""
+    RedisPool(app)
+
+    assert factory_of(app).directory is None
+
+
+# Where an option comes from
+
+
+def test_flat_keys_and_redis_url_are_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option is traced to the flat key, setting or variable that gave it."""
+    monkeypatch.setenv("REDIS_URL", "redis://environment:1/1?timeout=3")
+    app = Flask("shop")
+    app.config["REDISPOOL_MAX_CONNECTIONS"] = 3
+    RedisPool(app)
+
+    found = factory_of(app).options["default"]
+    assert origin(found, "max_connections") == ("setting", "REDISPOOL_MAX_CONNECTIONS")
+    assert origin(found, "timeout") == ("url", "REDIS_URL in the environment")
+    assert origin(found, "retries") == ("default", None)
+    assert origin_of_server(found) == ("setting", "REDIS_URL in the environment")
+
+
 # Mistakes
 
 
@@ -125,6 +171,11 @@ def test_flat_keys_complete_the_dict() -> None:
             id="flat key against the dict",
         ),
         pytest.param({"REDIS_URL": "redis://localhost/abc"}, "REDIS_URL: ", id="REDIS_URL"),
+        pytest.param(
+            {"REDISPOOL_LIVE_DIRECTORY": 7},
+            "REDISPOOL_LIVE_DIRECTORY: must be the path of a directory, not 7",
+            id="no path",
+        ),
     ],
 )
 def test_a_mistake_stops_the_start(config: dict[str, Any], message: str) -> None:

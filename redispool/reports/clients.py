@@ -1,0 +1,36 @@
+"""The report `clients`: who is connected to each server, processes of all hosts and strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..factory import PoolFactory
+from .asking import ask, by_server
+from .fleet import Member, fleet
+from .report import Report, Row, count
+
+
+def clients(factory: PoolFactory, aliases: Iterable[str]) -> Report:
+    """One row for each process and alias, and for each kind of stranger."""
+    rows: list[Row] = []
+    errors = []
+    for server, pools in by_server(factory, aliases).items():
+        listed, complaints = ask(factory, pools, lambda client: client.client_list())
+        rows += [_row(server, member) for member in fleet(factory, listed or [])]
+        errors += complaints
+    note = count(sum(row["connections"] for row in rows), "connection") if rows else ""
+    return Report("Connections of all processes", rows, note, errors)
+
+
+def _row(server: str, member: Member) -> Row:
+    return {
+        "server": server,
+        "alias": member.alias,
+        "host": member.host,
+        "process": member.process,
+        "this_command": member.is_this_command,
+        "connections": len(member.clients),
+        "idle_seconds": int(member.last["idle"]),
+        "last_command": member.last["cmd"],
+        "library": member.library,
+    }
