@@ -258,6 +258,38 @@ def test_closing_cuts_what_is_not_given_back(make_async_pool: MakeAsyncPool, run
     run(work())
 
 
+def test_closing_gives_subscriptions_their_time(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """Who listens may end it until the deadline, like all who hold a connection; no one begins."""
+    pool = make_async_pool()
+    client = AsyncRedis(connection_pool=pool)
+
+    async def work() -> None:
+        async with client.pubsub() as pubsub:
+            await pubsub.subscribe("news")
+            closing = asyncio.ensure_future(pool.aclose(30.0))
+            await until(lambda: pool.closed)
+            with pytest.raises(PoolClosed):
+                await client.pubsub().subscribe("news")
+            assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+            assert not closing.done()
+        assert await closing == 0
+
+    run(work())
+
+
+def test_closing_cuts_subscriptions(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """Who still listens at the deadline is cut, and counted once."""
+    pool = make_async_pool()
+    client = AsyncRedis(connection_pool=pool)
+
+    async def work() -> None:
+        async with client.pubsub() as pubsub, pool.connection():
+            await pubsub.subscribe("news")
+            assert await pool.aclose(0.05) == 2
+
+    run(work())
+
+
 def test_recycle_and_resize(make_async_pool: MakeAsyncPool, run: Run) -> None:
     """All connections are renewed, and the bound is changed, without an error for anybody."""
     pool = make_async_pool(max_connections=2)
