@@ -66,6 +66,11 @@ class Waiter(Bell):
         self.ring()
         return True
 
+    @property
+    def lost(self) -> bool:
+        """Whether nobody will ever look at what is handed over."""
+        return self.gone
+
     def successor(self) -> Waiter:
         """Another waiter for the same caller."""
         return Waiter()
@@ -165,8 +170,8 @@ class SlotQueue:
         return self.leave(waiter, keep=True)
 
     def count(self) -> int:
-        """How many callers wait; one whose leaving was interrupted does not."""
-        return sum(not waiter.gone for waiter in list(self.waiters))
+        """How many callers wait; one whose leaving was interrupted, or whose loop ended, not."""
+        return sum(not waiter.lost for waiter in list(self.waiters))
 
     def wake_all(self) -> None:
         """Let all who wait see whether that still makes sense."""

@@ -24,6 +24,10 @@ class AsyncBell(Waiter):
     def successor(self) -> AsyncBell:
         return AsyncBell()
 
+    @property
+    def lost(self) -> bool:
+        return self.gone or self.loop.is_closed()
+
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone, or its loop does not run.
 
