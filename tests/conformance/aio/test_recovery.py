@@ -174,23 +174,54 @@ def test_an_abandoned_coroutine_in_the_checkout(
     assert pool.stats().in_use == 0
 
 
-def test_a_task_destroyed_with_a_lease(make_async_pool: MakeAsyncPool) -> None:
-    """The lease of a task that never ends comes back with its task."""
+async def hold_a_lease(client: AsyncRedis) -> None:
+    """Hold a raw connection."""
+    async with client.connection_pool.connection():
+        await asyncio.get_running_loop().create_future()
+
+
+async def hold_a_pin(client: AsyncRedis) -> None:
+    """Hold a pin."""
+    async with client.pinned() as pin:
+        await pin.blpop(["nothing"], 60)
+
+
+async def hold_a_watch(client: AsyncRedis) -> None:
+    """Hold a pipeline that watches."""
+    async with client.pipeline() as pipe:
+        await pipe.watch("key")
+        await asyncio.get_running_loop().create_future()
+
+
+async def hold_a_subscription(client: AsyncRedis) -> None:
+    """Hold a subscription."""
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("news")
+        async for _ in pubsub.listen():
+            pass
+
+
+@pytest.mark.filterwarnings("ignore:.*never given back")
+@pytest.mark.parametrize(
+    "hold",
+    [hold_a_lease, hold_a_pin, hold_a_watch, hold_a_subscription],
+    ids=lambda hold: hold.__name__,
+)
+def test_a_task_destroyed_with_a_lease(make_async_pool: MakeAsyncPool, hold: Any) -> None:
+    """What a task holds that never ends comes back with its task, without a word of it."""
     pool = make_async_pool(max_connections=1)
+    client = AsyncRedis(connection_pool=pool)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
-
-    async def hold() -> None:
-        async with pool.connection():
-            await asyncio.get_running_loop().create_future()
-
-    task = loop.create_task(hold())
-    loop.run_until_complete(until(lambda: pool.stats().in_use))
+    task = loop.create_task(hold(client))
+    loop.run_until_complete(until(lambda: pool.stats().in_use or pool.stats().pubsub))
+    for _ in range(20):
+        loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     del task, loop
     gc.collect()
 
-    assert eventually(lambda: pool.stats().in_use == 0)
+    assert eventually(lambda: pool.stats().in_use + pool.stats().pubsub == 0)
 
 
 def test_misuse(make_async_pool: MakeAsyncPool, run: Run) -> None:
