@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    MutableMapping,
+)
 from contextlib import AbstractAsyncContextManager
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar, overload
@@ -90,8 +97,9 @@ def lifespan(
             async with inner(app) if inner else contextlib.nullcontext() as state:
                 yield state
         finally:
-            if _is_last(factory):
-                await _drain(factory, close_within)
+            draining = _end(factory, close_within)
+            if draining is not None:
+                _tell(await draining, close_within)
 
     return around
 
@@ -208,14 +216,17 @@ def _begin(factory: PoolFactory) -> None:
         _serving[factory] = _serving.get(factory, 0) + 1
 
 
-def _is_last(factory: PoolFactory) -> bool:
-    """Count the end of a lifespan; whether no other one of the same factory runs."""
+def _end(factory: PoolFactory, within: float) -> Coroutine[Any, Any, int] | None:
+    """Count the end of a lifespan; the drain, where no other one of the same factory runs.
+
+    The pools end in the same step: one that begins while they are drained has new ones.
+    """
     with _counting:
         _serving[factory] -= 1
         if _serving[factory]:
-            return False
+            return None
         del _serving[factory]
-        return True
+        return factory.aclose(within)
 
 
 async def _warm_up(factory: PoolFactory) -> None:
@@ -224,10 +235,6 @@ async def _warm_up(factory: PoolFactory) -> None:
         await pool.warm_up(max(pool.options.min_idle, 1))
 
 
-async def _drain(factory: PoolFactory, within: float) -> None:
-    try:
-        cut = await factory.aclose(within)
-        if cut:
-            logs.warn("connections in use %s s after the shutdown began were cut: %d", within, cut)
-    finally:
-        factory.close(0)  # a server in a hurry cancels the waiting, and there is no loop after it
+def _tell(cut: int, within: float) -> None:
+    if cut:
+        logs.warn("connections in use %s s after the shutdown began were cut: %d", within, cut)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from . import fork, live
 from .aio.client import AsyncRedis
@@ -153,23 +153,25 @@ class PoolFactory:
         Returns:
             How many connections were cut.
         """
-        with self._making:
-            self._closed = True
         deadline = monotonic() + timeout
-        pools: list[Lending] = [*self._async_pools.values(), *self._pools.values()]
-        return sum(pool.close(max(deadline - monotonic(), 0.0)) for pool in pools)
+        return sum(pool.close(max(deadline - monotonic(), 0.0)) for pool in self._end())
 
-    async def aclose(self, timeout: float = CLOSE_WITHIN) -> int:
-        """The same, and the loop goes on meanwhile: for the shutdown of an ASGI application."""
+    def aclose(self, timeout: float = CLOSE_WITHIN) -> Coroutine[Any, Any, int]:
+        """The same, and the loop goes on meanwhile: for the shutdown of an ASGI application.
+
+        From this call on nothing is lent; awaiting it waits for those who hold a connection. Where
+        that is cancelled, they are cut at once.
+        """
+        return _drain(self._end(), timeout)
+
+    def _end(self) -> list[Lending]:
+        """Make and lend nothing any more; gives the pools, which a later `reopen` leaves alone."""
         with self._making:
             self._closed = True
-        deadline = monotonic() + timeout
-        cut = 0
-        for pool in list(self._async_pools.values()):
-            cut += await pool.aclose(max(deadline - monotonic(), 0.0))
-        for other in list(self._pools.values()):
-            cut += await asyncio.to_thread(other.close, max(deadline - monotonic(), 0.0))
-        return cut
+            pools: list[Lending] = [*self._async_pools.values(), *self._pools.values()]
+        for pool in pools:
+            pool.begin_to_end()
+        return pools
 
     def reopen(self) -> None:
         """Begin anew after `close`, with new pools, on which the clients that it gave go on.
@@ -236,3 +238,20 @@ class PoolFactory:
 
     def __repr__(self) -> str:
         return f"<PoolFactory {', '.join(self.options)}>"
+
+
+async def _drain(pools: Sequence[Lending], timeout: float) -> int:
+    """Close `pools`, which lend nothing any more; gives how many connections were cut."""
+    deadline = monotonic() + timeout
+    cut = 0
+    try:
+        for pool in pools:
+            left = max(deadline - monotonic(), 0.0)
+            if isinstance(pool, AsyncConnectionPool):
+                cut += await pool.aclose(left)
+            else:
+                cut += await asyncio.to_thread(pool.close, left)
+    finally:
+        for pool in pools:
+            pool.close(0)  # nothing, unless this was cancelled: and there may be no loop after it
+    return cut

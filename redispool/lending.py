@@ -67,7 +67,7 @@ class Lending(Lifecycle, RedisPyPool):
         """Turn a caller away who shall not queue at all; `first` is one who was served in vain."""
         self.refuse_if_closed()
         limit = self.options.max_waiting
-        if limit and len(self.capacity.queue.waiters) >= limit and not first:
+        if limit and self.capacity.queue.count() >= limit and not first:
             raise wording.too_many_waiting(self)
         leases.report_leaks(self, started)
 

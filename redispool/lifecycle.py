@@ -73,20 +73,26 @@ class Lifecycle(Showing):
                 # Now and then at least: another who closes may have cleared it meanwhile.
                 returned.wait(min(left, LOOK_AGAIN))
             self.evictor.end_all_idle("pool_closed")
-        held = self.capacity.connections()
-        for connection in held:
-            connection.cut()
-        self.show_no_more()
-        left = max(deadline - monotonic(), 0.0)
-        return len(held) + sum(pool.close(left) for pool in list(self._subscriptions.values()))
+        cut, left = self.cut_held(), max(deadline - monotonic(), 0.0)
+        return cut + sum(pool.close(left) for pool in list(self._subscriptions.values()))
 
     def begin_to_end(self) -> None:
-        """Lend nothing any more, and close what is idle."""
+        """Lend nothing any more, for subscriptions neither, and close what is idle."""
         self.capacity.shut.set()
         self.capacity.cells.show("shut")
         self.fitness.renew_all()
         self.evictor.end_all_idle("pool_closed")
         self.capacity.queue.wake_all()
+        for subscriptions in list(self._subscriptions.values()):
+            subscriptions.begin_to_end()
+
+    def cut_held(self) -> int:
+        """Break the lines of those who hold a connection; gives how many these are."""
+        held = self.capacity.connections()
+        for connection in held:
+            connection.cut()
+        self.show_no_more()
+        return len(held)
 
     def recycle(self) -> None:
         """Replace all connections: idle ones now, those in use when they are given back."""

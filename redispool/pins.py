@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Any
+from abc import abstractmethod
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import ConnectionError
 
 from . import leases, scopes, wording
 from .connection import PooledConnection
 from .errors import ForkedLease, NotOwned
-from .holding import LOST
+from .holding import LOST, Holding
+
+_Connection = TypeVar("_Connection", bound=Holding)
 
 LOOK_AGAIN = 0.5
 """Seconds after which those who wait for their turn look whether the pin is still there."""
 
 
-class Pin:
+class BasePin(Generic[_Connection]):
     """Stands where a client has its pool, and hands out the same connection each time.
 
-    Threads that share a pin take turns. What the pool can do beside that (``subscriptions``,
+    Those who share a pin take turns. What the pool can do beside that (``subscriptions``,
     ``get_encoder``, …) it does.
+
+    Args:
+        pool: has lent `connection`, and gets it back.
     """
 
     retry_mode = "never"
     """State was lost with the connection: nothing is sent again."""
     keeps_session = True
-    express = None
+    block: str
+    """What a pin lasts as long as, in words."""
 
-    def __init__(self, pool: Any, connection: PooledConnection) -> None:
+    def __init__(self, pool: Any, connection: _Connection) -> None:
         self.pool = pool
-        self._connection: PooledConnection | None = connection
-        self._turn = threading.RLock()
+        self._connection: _Connection | None = connection
         leases.note_place(connection)
         for lease in connection.lease:
             lease.keeps_session = True  # redis-py would reconnect without a word
@@ -42,6 +48,49 @@ class Pin:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pool, name)
+
+    def give_back(self) -> bool:
+        """Give the connection back to the pool; whether it was still held. Never waits."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return False
+        if self._scope is not None:
+            self._scope.let_go(self)
+        if connection.forked:
+            return False  # it is the parent's, and so is the return
+        if not connection.lease:
+            return False  # a collection of all this came before
+        if self._in_use():
+            connection.ledger.stain()  # another is about to use it: nobody else may get it
+        self.pool.release(connection)
+        return True
+
+    @abstractmethod
+    def _in_use(self) -> bool:
+        """Whether somebody else has his turn."""
+
+    def _usable(self) -> _Connection:
+        connection = self._connection
+        if connection is None:
+            raise NotOwned(f"this pin has ended; use it inside its {self.block} block")
+        if connection.forked:
+            raise ForkedLease(wording.FORKED)
+        if not connection.is_open:
+            lost = ConnectionError(LOST)
+            lost.unsent = True  # type: ignore[attr-defined]  # read by the client's retry
+            raise lost
+        return connection
+
+
+class Pin(BasePin[PooledConnection]):
+    """A pin whose users are threads."""
+
+    express = None
+    block = "with"
+
+    def __init__(self, pool: Any, connection: PooledConnection) -> None:
+        self._turn = threading.RLock()
+        super().__init__(pool, connection)
 
     def get_connection(self, *_: Any, **__: Any) -> PooledConnection:
         """The connection of the pin.
@@ -69,30 +118,8 @@ class Pin:
         with contextlib.suppress(RuntimeError):  # a return that was interrupted is repeated
             self._turn.release()
 
-    def give_back(self) -> bool:
-        """Give the connection back to the pool; whether it was still held."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return False
-        if self._scope is not None:
-            self._scope.let_go(self)
-        if connection.forked:
-            return False  # it is the parent's, and so is the return
-        if self._turn.acquire(blocking=False):
-            self._turn.release()
-        else:
-            connection.ledger.stain()  # another thread is about to use it: nobody else may get it
-        self.pool.release(connection)
-        return True
-
-    def _usable(self) -> PooledConnection:
-        connection = self._connection
-        if connection is None:
-            raise NotOwned("this pin has ended; use it inside its with block")
-        if connection.forked:
-            raise ForkedLease(wording.FORKED)
-        if not connection.is_open:
-            lost = ConnectionError(LOST)
-            lost.unsent = True  # type: ignore[attr-defined]  # read by the client's retry
-            raise lost
-        return connection
+    def _in_use(self) -> bool:
+        if not self._turn.acquire(blocking=False):
+            return True
+        self._turn.release()
+        return False

@@ -68,6 +68,11 @@ class Waiter(Bell):
         self.ring()
         return True
 
+    @property
+    def lost(self) -> bool:
+        """Whether nobody will ever look at what is handed over."""
+        return self.gone
+
     def successor(self) -> Waiter:
         """Another waiter for the same caller."""
         waiter = Waiter()
@@ -179,8 +184,8 @@ class SlotQueue:
         self._show()
 
     def count(self) -> int:
-        """How many callers wait; one whose leaving was interrupted does not."""
-        return sum(not waiter.gone for waiter in list(self.waiters))
+        """How many callers wait; one whose leaving was interrupted, or whose loop ended, not."""
+        return sum(not waiter.lost for waiter in list(self.waiters))
 
     def waiting_since(self) -> float:
         """Since when the first in the queue has waited, on the monotonic clock; 0 for nobody."""

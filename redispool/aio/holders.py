@@ -118,8 +118,7 @@ class AsyncPubSub(base.PubSub):
         if getattr(connection, "forked", False):
             return False  # it is the parent's
         connection.disconnect()
-        self.connection_pool.release(connection)
-        return True
+        return hand_back(self.connection_pool, connection)
 
 
 def took_connection(holder: Any) -> None:
@@ -139,3 +138,11 @@ def let_go(holder: Any) -> None:
     """Let the scope forget `holder`, which gives its connection back."""
     if holder.scope is not None:
         holder.scope.let_go(holder)
+
+
+def hand_back(pool: Any, connection: Any) -> bool:
+    """Give `connection` back to `pool`; False where a collection of all this came before."""
+    if not getattr(connection, "lease", True):
+        return False
+    pool.release(connection)
+    return True

@@ -114,11 +114,13 @@ class Multiplexer:
         return bool(queue.idle or queue.permits) and not queue.waiters
 
     def in_flight(self) -> int:
-        """How many commands wait for their turn or their reply now."""
+        """How many commands wait for their turn or their reply; not in closed loops."""
         count = 0
         for reference in list(self._trunks.values()):
             newest = reference()
-            elders = [] if newest is None else [elder() for elder in newest.elders]
+            if newest is None or newest.loop.is_closed():
+                continue
+            elders = [elder() for elder in newest.elders]
             count += sum(trunk.in_flight() for trunk in (newest, *elders) if trunk is not None)
         return count
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from redis.exceptions import ConnectionError
-
-from .. import leases, scopes, wording
-from ..errors import ForkedLease, NotOwned
-from ..holding import LOST
+from ..pins import BasePin
 from .connection import AsyncPooledConnection
 from .done import DONE, Done
 
@@ -44,32 +40,16 @@ class Turn:
         return self._depth > 0
 
 
-class AsyncPin:
-    """Stands where a client has its pool, and hands out the same connection each time.
+class AsyncPin(BasePin[AsyncPooledConnection]):
+    """A pin whose users are tasks, all of one loop. Giving it back needs none."""
 
-    Tasks that share a pin take turns; all of them belong to one loop. What the pool can do beside
-    that (``subscriptions``, ``get_encoder``, …) it does.
-    """
-
-    retry_mode = "never"
-    """State was lost with the connection: nothing is sent again."""
-    keeps_session = True
     multiplexer = None
     """Its connection is shared with nobody."""
+    block = "async with"
 
     def __init__(self, pool: Any, connection: AsyncPooledConnection) -> None:
-        self.pool = pool
-        self._connection: AsyncPooledConnection | None = connection
         self._turn = Turn()
-        leases.note_place(connection)
-        for lease in connection.lease:
-            lease.keeps_session = True  # redis-py would reconnect without a word
-        self._scope = scopes.current()
-        if self._scope is not None:
-            self._scope.hold(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.pool, name)
+        super().__init__(pool, connection)
 
     def at_once(self) -> None:
         """Nothing: a task waits for its turn."""
@@ -103,28 +83,5 @@ class AsyncPin:
         self._turn.end()
         return DONE
 
-    def give_back(self) -> bool:
-        """Give the connection back to the pool; whether it was still held. Needs no loop."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return False
-        if self._scope is not None:
-            self._scope.let_go(self)
-        if connection.forked:
-            return False  # it is the parent's, and so is the return
-        if self._turn.taken:
-            connection.ledger.stain()  # another task is about to use it: nobody else may get it
-        self.pool.take_back(connection)
-        return True
-
-    def _usable(self) -> AsyncPooledConnection:
-        connection = self._connection
-        if connection is None:
-            raise NotOwned("this pin has ended; use it inside its async with block")
-        if connection.forked:
-            raise ForkedLease(wording.FORKED)
-        if not connection.is_open:
-            lost = ConnectionError(LOST)
-            lost.unsent = True  # type: ignore[attr-defined]  # read by the client's retry
-            raise lost
-        return connection
+    def _in_use(self) -> bool:
+        return self._turn.taken

@@ -102,8 +102,7 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         holders.let_go(self)
         if connection is None or getattr(connection, "forked", False):
             return False
-        self.connection_pool.release(connection)
-        return True
+        return holders.hand_back(self.connection_pool, connection)
 
     async def _execute_safely(self, raise_on_error: bool, started: float) -> list[Any]:
         """Run all of it; send it again only where that cannot run anything twice."""

@@ -265,7 +265,10 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
             if self.capacity.slots():
                 await queueing.wait_for(returned, min(left, LOOK_AGAIN))
             self.evictor.end_all_idle("pool_closed")
-        return super().close(0.0)
+        cut = self.cut_held()
+        for subscriptions in list(self._subscriptions.values()):
+            cut += await subscriptions.aclose(max(deadline - monotonic(), 0.0))
+        return cut
 
     async def __aenter__(self) -> Self:
         return self

@@ -27,6 +27,10 @@ class AsyncBell(Waiter):
         bell.since = self.since
         return bell
 
+    @property
+    def lost(self) -> bool:
+        return self.gone or self.loop.is_closed()
+
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone, or its loop does not run.
 

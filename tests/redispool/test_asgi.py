@@ -198,6 +198,58 @@ def test_two_applications_of_one_factory(factory: PoolFactory) -> None:
     asyncio.run(serve())
 
 
+def test_an_application_that_starts_while_another_ends(factory: PoolFactory, run: Run) -> None:
+    """Whoever begins while the pools of an older one are drained has new ones, which stay open."""
+
+    async def serve() -> None:
+        old = factory.async_pool()
+        ending = contextlib.AsyncExitStack()
+        await ending.enter_async_context(lifespan(factory)("old"))
+        taken, threads = await old.acquire(), factory.pool()
+        draining = asyncio.ensure_future(ending.aclose())
+        await until(lambda: old.closed)
+        async with lifespan(factory)("new"):
+            assert await factory.async_client().ping()
+            assert await asyncio.to_thread(factory.client().ping)
+            assert not draining.done()
+            old.take_back(taken)
+            await draining
+            assert threads.closed
+            assert await factory.async_client().ping()
+            assert await asyncio.to_thread(factory.client().ping)
+            assert await asgi.async_client(factory)() is factory.async_client()
+
+    run(serve())
+
+
+def test_an_application_that_starts_at_the_very_end_of_another(
+    factory: PoolFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one to end closes its pools in the same step: none that begins is given them."""
+    first, second = lifespan(factory)("first"), lifespan(factory)("second")
+    aclose = factory.aclose
+
+    def begin_before_it_is_awaited(within: float) -> Any:
+        draining = aclose(within)
+
+        async def drain() -> int:
+            await second.__aenter__()
+            return await draining
+
+        return drain()
+
+    async def serve() -> None:
+        await first.__aenter__()
+        await factory.async_client().ping()
+        monkeypatch.setattr(factory, "aclose", begin_before_it_is_awaited)
+        await first.__aexit__(None, None, None)
+        monkeypatch.undo()
+        assert await factory.async_client().ping()
+        await second.__aexit__(None, None, None)
+
+    asyncio.run(serve())
+
+
 # Dependencies
 
 

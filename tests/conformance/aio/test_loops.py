@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 from redispool import AsyncRedis
 from tests.conftest import MakeAsyncPool, MakeFactory
 from tests.support import Valkey, eventually, run_threads
-from tests.support.loops import LOOPS, Run, closed_quietly
+from tests.support.loops import LOOPS, Run, closed_quietly, until
 from tests.support.scale import scale
 
 
@@ -158,6 +158,32 @@ def test_a_waiter_whose_loop_stands_still_holds_nobody_up(make_async_pool: MakeA
 
     assert stopped.run_until_complete(task) is True
     stopped.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*was destroyed but it is pending")
+@pytest.mark.parametrize("multiplex", [False, True])
+def test_a_waiter_whose_loop_is_closed_waits_no_more(
+    make_async_pool: MakeAsyncPool, multiplex: bool
+) -> None:
+    """A loop that is closed while its tasks wait for a place leaves nobody in the queue."""
+    pool = make_async_pool(max_connections=1, max_waiting=1, multiplex=multiplex)
+    client = AsyncRedis(connection_pool=pool)
+    held = asyncio.run(pool.acquire())
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(client.ping())  # type: ignore[arg-type]
+    loop.run_until_complete(until(lambda: pool.stats().waiting == 1))
+    closed_quietly(loop)
+
+    assert (pool.stats().waiting, pool.stats().shared_in_flight) == (0, 0)
+
+    async def work() -> bytes:
+        waiting = asyncio.ensure_future(client.echo("x"))
+        await until(lambda: waiting.done() or pool.stats().waiting == 1)
+        pool.release(held)
+        return await waiting
+
+    assert asyncio.run(work()) == b"x"
+    del task
 
 
 def test_debug_mode_and_eager_tasks(make_async_pool: MakeAsyncPool) -> None:

@@ -174,23 +174,54 @@ def test_an_abandoned_coroutine_in_the_checkout(
     assert pool.stats().in_use == 0
 
 
-def test_a_task_destroyed_with_a_lease(make_async_pool: MakeAsyncPool) -> None:
-    """The lease of a task that never ends comes back with its task."""
+async def hold_a_lease(client: AsyncRedis) -> None:
+    """Hold a raw connection."""
+    async with client.connection_pool.connection():
+        await asyncio.get_running_loop().create_future()
+
+
+async def hold_a_pin(client: AsyncRedis) -> None:
+    """Hold a pin."""
+    async with client.pinned() as pin:
+        await pin.blpop(["nothing"], 60)
+
+
+async def hold_a_watch(client: AsyncRedis) -> None:
+    """Hold a pipeline that watches."""
+    async with client.pipeline() as pipe:
+        await pipe.watch("key")
+        await asyncio.get_running_loop().create_future()
+
+
+async def hold_a_subscription(client: AsyncRedis) -> None:
+    """Hold a subscription."""
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("news")
+        async for _ in pubsub.listen():
+            pass
+
+
+@pytest.mark.filterwarnings("ignore:.*never given back")
+@pytest.mark.parametrize(
+    "hold",
+    [hold_a_lease, hold_a_pin, hold_a_watch, hold_a_subscription],
+    ids=lambda hold: hold.__name__,
+)
+def test_a_task_destroyed_with_a_lease(make_async_pool: MakeAsyncPool, hold: Any) -> None:
+    """What a task holds that never ends comes back with its task, without a word of it."""
     pool = make_async_pool(max_connections=1)
+    client = AsyncRedis(connection_pool=pool)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
-
-    async def hold() -> None:
-        async with pool.connection():
-            await asyncio.get_running_loop().create_future()
-
-    task = loop.create_task(hold())
-    loop.run_until_complete(until(lambda: pool.stats().in_use))
+    task = loop.create_task(hold(client))
+    loop.run_until_complete(until(lambda: pool.stats().in_use or pool.stats().pubsub))
+    for _ in range(20):
+        loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     del task, loop
     gc.collect()
 
-    stats = eventually(lambda: (found := pool.stats()).in_use == 0 and found)
+    stats = eventually(lambda: (found := pool.stats()).in_use + found.pubsub == 0 and found)
     assert stats.idle + stats.permits == 1
 
 
@@ -255,6 +286,38 @@ def test_closing_cuts_what_is_not_given_back(make_async_pool: MakeAsyncPool, run
         await asyncio.sleep(0)
         assert await pool.aclose(0.05) == 1
         assert isinstance(await outcome_of(task), redis.ConnectionError)
+
+    run(work())
+
+
+def test_closing_gives_subscriptions_their_time(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """Who listens may end it until the deadline, like all who hold a connection; no one begins."""
+    pool = make_async_pool()
+    client = AsyncRedis(connection_pool=pool)
+
+    async def work() -> None:
+        async with client.pubsub() as pubsub:
+            await pubsub.subscribe("news")
+            closing = asyncio.ensure_future(pool.aclose(30.0))
+            await until(lambda: pool.closed)
+            with pytest.raises(PoolClosed):
+                await client.pubsub().subscribe("news")
+            assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+            assert not closing.done()
+        assert await closing == 0
+
+    run(work())
+
+
+def test_closing_cuts_subscriptions(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """Who still listens at the deadline is cut, and counted once."""
+    pool = make_async_pool()
+    client = AsyncRedis(connection_pool=pool)
+
+    async def work() -> None:
+        async with client.pubsub() as pubsub, pool.connection():
+            await pubsub.subscribe("news")
+            assert await pool.aclose(0.05) == 2
 
     run(work())
 
