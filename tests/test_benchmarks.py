@@ -10,6 +10,7 @@ import pytest
 from benchmarks.reliability.__main__ import broken
 from benchmarks.reliability.measures import Figures
 from benchmarks.speed import drawing, figures
+from benchmarks.speed.subject import SUITE
 
 ROOT = Path(__file__).parents[1]
 CONTENDERS = ["bare socket", "redis-py", "redispool"]
@@ -56,13 +57,13 @@ def test_the_page_changes_between_the_marks_only(tmp_path: Path) -> None:
         "measures": {"get-10B": {"bare socket": [{"value": 20.0, "cpu": 9.0}]}},
     }
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{drawing.BEGIN}\nold\n{drawing.END}\nafter\n", encoding="utf-8")
+    page.write_text(f"before\n{SUITE.begin()}\nold\n{SUITE.end()}\nafter\n", encoding="utf-8")
 
-    drawing.write(report, page)
+    drawing.write(SUITE, report, page)
 
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{drawing.BEGIN}\n")
-    assert text.endswith(f"{drawing.END}\nafter\n")
+    assert text.startswith(f"before\n{SUITE.begin()}\n")
+    assert text.endswith(f"{SUITE.end()}\nafter\n")
     assert "| bare socket | 20.0 |" in text
     assert "old" not in text
 
@@ -72,12 +73,12 @@ def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("figures\n", encoding="utf-8")
 
-    assert drawing.BEGIN in str(drawing.no_place(page))
+    assert SUITE.begin() in str(drawing.no_place(SUITE, page))
 
 
 def test_the_page_of_the_documentation_has_a_place_for_the_figures() -> None:
     """`--write docs/performance.md` finds its marks."""
-    assert drawing.no_place(ROOT / "docs" / "performance.md") is None
+    assert drawing.no_place(SUITE, ROOT / "docs" / "performance.md") is None
 
 
 @pytest.mark.parametrize(
