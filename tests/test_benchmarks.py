@@ -3,14 +3,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.aio import subject as aio
+from benchmarks.aio.views import patterns
 from benchmarks.reliability.__main__ import broken
 from benchmarks.reliability.measures import Figures
-from benchmarks.speed import drawing, figures
+from benchmarks.speed import drawing, figures, web
+from benchmarks.speed.goals import Goal
 from benchmarks.speed.subject import SUITE
+from benchmarks.speed.suite import Suite
+from redispool.testing import Server
 
 ROOT = Path(__file__).parents[1]
 CONTENDERS = ["bare socket", "redis-py", "redispool"]
@@ -36,6 +42,55 @@ def test_the_speed_of_a_few_measures(tmp_path: Path) -> None:
     assert list(measures["get-10B"]) == CONTENDERS
     assert list(measures["checkout"]) == CONTENDERS[1:]
     assert all(len(rounds) == 2 and all(rounds) for rounds in measures["get-10B"].values())
+
+
+def test_the_speed_of_a_few_measures_for_asyncio(tmp_path: Path) -> None:
+    """Contenders are timed on loops of both kinds that live long, and on loops that end at once."""
+    file = tmp_path / "figures.json"
+    only = ["asyncio-1-get", "uvloop-50-get", "short-async-to-sync"]
+    contenders = ["Protocol", "redis.asyncio", "redispool", "redispool, multiplex"]
+    command = ["--quick", "--only", *only, "--contenders", *contenders]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.aio", *command, "--json", str(file)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "GET, one task, asyncio" in done.stdout
+    measures = json.loads(file.read_text(encoding="utf-8"))["measures"]
+    assert list(measures["asyncio-1-get"]) == list(measures["uvloop-50-get"]) == contenders
+    assert list(measures["short-async-to-sync"]) == contenders[1:]
+    rounds = [each for found in measures.values() for each in found.values()]
+    assert all(len(each) == 2 and all(each) for each in rounds)
+
+
+@pytest.mark.parametrize("name", aio.BURSTS)
+def test_a_burst_counts_failures_and_connections(name: str) -> None:
+    """With ours no request to an async view fails, and there is a connection for each thread at most."""
+    view = replace(aio.VIEWS[name], requests=40)
+
+    found = web.run([view], 1, 1, lambda text: None)[name]
+
+    figures = {pattern: rounds[0] or {} for pattern, rounds in found.items()}
+    assert figures[patterns.OURS]["errors"] == 0
+    assert figures[patterns.OURS]["made"] <= view.connections
+    assert figures[patterns.GLOBAL]["errors"] > 0
+    assert figures[patterns.PER_LOOP]["made"] >= 40
+
+
+@pytest.mark.parametrize("name", [name for name in aio.LOADS if name.startswith("asgi-")])
+@pytest.mark.parametrize("pattern", patterns.ASGI)
+def test_a_view_under_asgi_answers(name: str, pattern: str) -> None:
+    """With each way to come by the client the application starts, and a request is answered."""
+    with Server() as server, server.outside() as client:
+        web.patterns.fill(client)
+        with web.applications(aio.VIEWS[name], server.url, [pattern]) as started:
+            assert started[pattern].answers()
 
 
 def test_ratios_are_of_one_round() -> None:
@@ -68,6 +123,16 @@ def test_the_page_changes_between_the_marks_only(tmp_path: Path) -> None:
     assert "old" not in text
 
 
+def test_a_goal_of_a_figure_that_is_counted() -> None:
+    """It is judged by itself, in its own unit, and nothing counts as met that was not measured."""
+    goal = Goal("burst", "burst-flask", "", "≤", 8, key="made", unit="connections made")
+
+    assert goal.wanted == "≤ 8 connections made"
+    assert goal.verdict({"burst-flask": {"redispool": [{"value": 700.0, "made": 8}]}}) == "met"
+    assert goal.verdict({"burst-flask": {"redispool": [{"value": 700.0, "made": 9}]}}) == "missed"
+    assert goal.verdict({"burst-flask": {"redispool": [None]}}) == "not measured"
+
+
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     """Before anything is measured it is said what the page has to have."""
     page = tmp_path / "page.md"
@@ -76,9 +141,10 @@ def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     assert SUITE.begin() in str(drawing.no_place(SUITE, page))
 
 
-def test_the_page_of_the_documentation_has_a_place_for_the_figures() -> None:
-    """`--write docs/performance.md` finds its marks."""
-    assert drawing.no_place(SUITE, ROOT / "docs" / "performance.md") is None
+@pytest.mark.parametrize("suite", [SUITE, aio.SUITE], ids=lambda suite: suite.package)
+def test_the_page_of_the_documentation_has_a_place_for_the_figures(suite: Suite) -> None:
+    """`--write docs/performance.md` finds its marks, and those of the other command are not its."""
+    assert drawing.no_place(suite, ROOT / "docs" / "performance.md") is None
 
 
 @pytest.mark.parametrize(
