@@ -71,7 +71,7 @@ def test_the_speed_of_a_few_measures_for_asyncio(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", aio.BURSTS)
 def test_a_burst_counts_failures_and_connections(name: str) -> None:
-    """With ours no request to an async view fails, and there is a connection for each thread at most."""
+    """With ours no request to an async view fails, and each thread has one connection at most."""
     view = replace(aio.VIEWS[name], requests=40)
 
     found = web.run([view], 1, 1, lambda text: None)[name]

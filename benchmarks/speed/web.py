@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -41,6 +42,7 @@ class Application:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
 
     def answers(self) -> bool:
@@ -52,12 +54,12 @@ class Application:
         return False
 
     def end(self) -> None:
-        """Tell it to end, and wait."""
+        """Tell it to end, and wait; where requests hang, its workers are ended with it."""
         self._process.terminate()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
