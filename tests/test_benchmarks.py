@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from benchmarks.aio.views import patterns
 from benchmarks.reliability.__main__ import broken
 from benchmarks.reliability.measures import Figures
 from benchmarks.speed import drawing, figures, web
+from benchmarks.speed.bursts import burst
 from benchmarks.speed.goals import Goal
 from benchmarks.speed.subject import SUITE
 from benchmarks.speed.suite import Suite
@@ -70,17 +74,46 @@ def test_the_speed_of_a_few_measures_for_asyncio(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", aio.BURSTS)
-def test_a_burst_counts_failures_and_connections(name: str) -> None:
-    """With ours no request to an async view fails, and each thread has one connection at most."""
-    view = replace(aio.VIEWS[name], requests=40)
+def test_a_burst_counts_the_connections_that_are_made(name: str) -> None:
+    """A pool per loop makes one for each request; with ours each thread has one at most."""
+    view = replace(aio.VIEWS[name], requests=40, patterns=(patterns.PER_LOOP, patterns.OURS))
 
     found = web.run([view], 1, 1, lambda text: None)[name]
 
-    figures = {pattern: rounds[0] or {} for pattern, rounds in found.items()}
-    assert figures[patterns.OURS]["errors"] == 0
-    assert figures[patterns.OURS]["made"] <= view.connections
-    assert figures[patterns.GLOBAL]["errors"] > 0
-    assert figures[patterns.PER_LOOP]["made"] >= 40
+    theirs, ours = (found[pattern][0] or {} for pattern in view.patterns)
+    assert theirs["errors"] == ours["errors"] == 0
+    assert theirs["made"] >= 40
+    assert ours["made"] <= view.connections
+
+
+def test_a_burst_counts_failures() -> None:
+    """Whatever is not answered with 200 is one, also where the connection breaks instead."""
+    answers = itertools.cycle((200, 500, None))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status = next(answers)
+            self.close_connection = status is None
+            if status is not None:
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            figures = burst(f"http://127.0.0.1:{server.server_port}/", 1, 30)
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert figures["errors"] == 20
 
 
 @pytest.mark.parametrize("name", [name for name in aio.LOADS if name.startswith("asgi-")])

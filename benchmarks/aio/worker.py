@@ -53,6 +53,7 @@ class Worker:
             while name in ON_LOOPS and ON_LOOPS[name].loop == loop:
                 measure = ON_LOOPS[name]
                 try:
+                    assert type(asyncio.get_running_loop()).__module__.startswith(measure.loop)
                     self._answer(await measure.run(client, self._seconds / measure.turns))
                 except Exception as error:
                     self._answer(complaint(error))
