@@ -8,12 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import redis.asyncio
-
-import redispool
-
 from ..speed import values
-from .floor import Wire, dial
 
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
@@ -78,65 +73,6 @@ class Nothing(Client):
             return values.value(SMALL)
 
         return alone
-
-
-class Protocol(Client):
-    """The floor, one command at a time: as many connections as tasks, in a list."""
-
-    async def open(self) -> None:
-        self._all: list[Wire] = []
-        self._free: list[Wire] = []
-        await self.warm_up(1)
-
-    async def warm_up(self, tasks: int) -> None:
-        new = [await dial(self.url) for _ in range(tasks - len(self._all))]
-        self._all += new
-        self._free += new
-
-    async def close(self) -> None:
-        for wire in self._all:
-            wire.close()
-
-    def get(self) -> Call:
-        return partial(self._ask, b"GET", values.key(SMALL))
-
-    def set(self) -> Call:
-        return partial(self._ask, b"SET", values.key(SMALL), values.value(SMALL))
-
-    def mget(self, count: int) -> Call:
-        return partial(self._ask, b"MGET", *values.keys(count))
-
-    def pipeline(self, length: int) -> Call:
-        return partial(self._ask_many, [(b"GET", key) for key in values.keys(length)])
-
-    def alone(self) -> None:
-        return None  # it has no handshake, so it is nobody's way
-
-    async def _ask(self, *words: bytes) -> Any:
-        wire = self._free.pop()
-        reply = await wire.ask(*words)
-        self._free.append(wire)
-        return reply
-
-    async def _ask_many(self, commands: list[tuple[bytes, ...]]) -> Any:
-        wire = self._free.pop()
-        replies = await wire.ask_many(commands)
-        self._free.append(wire)
-        return replies
-
-
-class Multiplexed(Protocol):
-    """The floor, multiplexed by hand: one connection, and one write for each turn of the loop."""
-
-    async def warm_up(self, tasks: int) -> None:
-        await super().warm_up(1)
-        (self._wire,) = self._all
-
-    async def _ask(self, *words: bytes) -> Any:
-        return await self._wire.ask_together(*words)
-
-    async def _ask_many(self, commands: list[tuple[bytes, ...]]) -> Any:
-        return await self._wire.ask_many(commands)
 
 
 class RedisLike(Client):
@@ -269,36 +205,3 @@ class Glide(Client):
             return await client.exec(batch, True)
 
         return pipeline
-
-
-def plain(url: str) -> redis.asyncio.Redis:
-    """redis.asyncio's client, with a pool that lets each task have a connection."""
-    return redis.asyncio.Redis.from_url(url, max_connections=1000)
-
-
-def unlimited(url: str) -> redis.asyncio.Redis:
-    """The same without a time limit for replies."""
-    return redis.asyncio.Redis.from_url(url, max_connections=1000, socket_timeout=None)
-
-
-def blocking(url: str) -> redis.asyncio.Redis:
-    """On the pool that waits for a free connection: 50 of them, as ours has."""
-    pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=50)
-    return redis.asyncio.Redis.from_pool(pool)
-
-
-def coredis(url: str) -> Any:
-    """coredis, as it comes."""
-    from coredis import Redis
-
-    return Redis.from_url(url)
-
-
-def ours(url: str) -> redispool.AsyncRedis:
-    """The client of a factory, as in an application."""
-    return redispool.PoolFactory({"default": {"url": url}}).async_client()
-
-
-def sharing(url: str) -> redispool.AsyncRedis:
-    """The same, whose tasks share a connection."""
-    return redispool.PoolFactory({"default": {"url": url, "multiplex": True}}).async_client()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import hiredis
+
+from ..speed import values
+from .clients import SMALL, Call, Client
 
 Words = tuple[bytes, ...]
 
@@ -73,3 +77,62 @@ async def dial(url: str) -> Wire:
     loop = asyncio.get_running_loop()
     _, wire = await loop.create_connection(Wire, parts.hostname, parts.port)
     return wire
+
+
+class Protocol(Client):
+    """The floor, one command at a time: as many connections as tasks, in a list."""
+
+    async def open(self) -> None:
+        self._all: list[Wire] = []
+        self._free: list[Wire] = []
+        await self.warm_up(1)
+
+    async def warm_up(self, tasks: int) -> None:
+        new = [await dial(self.url) for _ in range(tasks - len(self._all))]
+        self._all += new
+        self._free += new
+
+    async def close(self) -> None:
+        for wire in self._all:
+            wire.close()
+
+    def get(self) -> Call:
+        return partial(self._ask, b"GET", values.key(SMALL))
+
+    def set(self) -> Call:
+        return partial(self._ask, b"SET", values.key(SMALL), values.value(SMALL))
+
+    def mget(self, count: int) -> Call:
+        return partial(self._ask, b"MGET", *values.keys(count))
+
+    def pipeline(self, length: int) -> Call:
+        return partial(self._ask_many, [(b"GET", key) for key in values.keys(length)])
+
+    def alone(self) -> None:
+        return None  # it has no handshake, so it is nobody's way
+
+    async def _ask(self, *words: bytes) -> Any:
+        wire = self._free.pop()
+        reply = await wire.ask(*words)
+        self._free.append(wire)
+        return reply
+
+    async def _ask_many(self, commands: list[tuple[bytes, ...]]) -> Any:
+        wire = self._free.pop()
+        replies = await wire.ask_many(commands)
+        self._free.append(wire)
+        return replies
+
+
+class Multiplexed(Protocol):
+    """The floor, multiplexed by hand: one connection, and one write for each turn of the loop."""
+
+    async def warm_up(self, tasks: int) -> None:
+        await super().warm_up(1)
+        (self._wire,) = self._all
+
+    async def _ask(self, *words: bytes) -> Any:
+        return await self._wire.ask_together(*words)
+
+    async def _ask_many(self, commands: list[tuple[bytes, ...]]) -> Any:
+        return await self._wire.ask_many(commands)
