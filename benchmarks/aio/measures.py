@@ -151,7 +151,7 @@ def views() -> Iterator[View]:
     for word, app in wsgi:
         yield View(
             f"burst-{word}",
-            f"{REQUESTS:,} requests of {THREADS} threads to that view",
+            f"{REQUESTS:,} requests of {THREADS} threads to such a view under WSGI",
             names[word],
             PER_SECOND,
             "burst",
