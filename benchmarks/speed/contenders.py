@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -13,6 +11,7 @@ import redispool
 
 from ..contenders import CONTENDERS as POOLS
 from .clients import Bare, Client, Glide, PackingBare, RedisLike, Single, Valkey
+from .suite import Contender
 
 FLOOR = "bare socket"
 PACKING = "bare socket that packs"
@@ -126,30 +125,6 @@ def configure_django(**settings: Any) -> None:
     else:
         django_settings.configure(**settings)
         django.setup()
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Who is measured.
-
-    Args:
-        open: makes a client for a URL.
-        needs: the module that has to be installed.
-        tcp_only: it cannot use a unix socket.
-        one_per_thread: threads do not share it.
-        only: how the names of the measures begin that it takes part in.
-    """
-
-    open: Callable[[str], Client]
-    needs: str = "redis"
-    tcp_only: bool = False
-    one_per_thread: bool = False
-    only: tuple[str, ...] = ("",)
-
-    @property
-    def installed(self) -> bool:
-        """Whether it can take part."""
-        return importlib.util.find_spec(self.needs) is not None
 
 
 CONTENDERS = {

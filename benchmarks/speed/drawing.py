@@ -10,15 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from .report import Grid, grids
-
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-"""Between them a page has its figures."""
+from .suite import Suite
 
 
-def show(report: dict[str, Any]) -> None:
+def show(suite: Suite, report: dict[str, Any]) -> None:
     """Print it."""
     console = Console(width=None if sys.stdout.isatty() else 160)
-    for grid in grids(report["measures"]):
+    for grid in grids(suite, report["measures"]):
         table = Table(title=grid.title, caption=grid.note, title_justify="left")
         for position, head in enumerate(grid.head):
             table.add_column(head, justify="right" if position else "left")
@@ -28,27 +26,27 @@ def show(report: dict[str, Any]) -> None:
     console.print(about(report))
 
 
-def write(report: dict[str, Any], page: Path) -> None:
-    """Put the tables, and the plot that lies beside `page`, between its marks."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    drawn = page.with_suffix(".svg")
-    image = f"![The figures that matter most]({drawn.name})\n\n" if drawn.exists() else ""
-    text = f"{before}{BEGIN}\n{image}{markdown(report)}\n{END}{after}"
+def write(suite: Suite, report: dict[str, Any], page: Path, plot: Path | None = None) -> None:
+    """Put the tables between the marks of `page`, and before them `plot`, which lies beside it."""
+    before, rest = page.read_text(encoding="utf-8").split(suite.begin())
+    after = rest.split(suite.end())[1]
+    image = f"![The figures that matter most]({plot.name})\n\n" if plot and plot.exists() else ""
+    text = f"{before}{suite.begin()}\n{image}{markdown(suite, report)}\n{suite.end()}{after}"
     page.write_text(text, encoding="utf-8")
 
 
-def no_place(page: Path) -> str | None:
+def no_place(suite: Suite, page: Path) -> str | None:
     """What is wrong with `page`, to be said before the run; None where it has its marks."""
+    begin, end = suite.begin(), suite.end()
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if text.count(BEGIN) == text.count(END) == 1 and text.index(BEGIN) < text.index(END):
+    if text.count(begin) == text.count(end) == 1 and text.index(begin) < text.index(end):
         return None
-    return f"{page} needs two lines for the figures: {BEGIN} and {END}"
+    return f"{page} needs two lines for the figures: {begin} and {end}"
 
 
-def markdown(report: dict[str, Any]) -> str:
+def markdown(suite: Suite, report: dict[str, Any]) -> str:
     """All tables, and what they are of."""
-    tables = [markdown_table(grid) for grid in grids(report["measures"])]
+    tables = [markdown_table(grid) for grid in grids(suite, report["measures"])]
     return "\n\n".join([about(report), *tables])
 
 

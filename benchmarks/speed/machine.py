@@ -15,8 +15,9 @@ import redispool
 from redispool.testing import Server
 
 PACKAGES = (
-    "redispool", "redis", "hiredis", "valkey", "libvalkey", "valkey-glide-sync", "flask-redis",
-    "django-redis", "Flask", "Django", "gunicorn",
+    "redispool", "redis", "hiredis", "valkey", "libvalkey", "valkey-glide-sync", "valkey-glide",
+    "coredis", "uvloop", "asgiref", "flask-redis",
+    "django-redis", "Flask", "Django", "FastAPI", "gunicorn", "uvicorn",
 )  # fmt: skip
 
 

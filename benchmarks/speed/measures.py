@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from . import values
 from .clients import Client
-from .contenders import Contender
+from .servers import gunicorn
+from .suite import MICROSECONDS, PER_SECOND, Command, Contender, View
 from .timing import Call, Figure, calls_per_second, seconds_after, seconds_per_call
+from .views.patterns import PATTERNS
 
 Run: TypeAlias = Callable[[Contender, Client, str, float], Figure | None]
 """Given a contender, a client of it, its URL and the seconds; None where it has no such thing."""
-
-MICROSECONDS = "µs"
-PER_SECOND = "/s"
-
-
-TURNS = 5
-"""Of a contender in a round: one after the other, they meet what disturbs the machine together."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One column of a table.
-
-    Args:
-        name: for ``--only`` and the JSON file.
-        group: the table that it stands in.
-        title: its words there.
-        unit: of its figures; fewer microseconds are better, more a second are.
-    """
-
-    name: str
-    group: str
-    title: str
-    unit: str
-
-
-@dataclass(frozen=True)
-class Command(Measure):
-    """What a contender does in a process of its own.
-
-    Args:
-        run: does it.
-        unix: over the unix socket instead of TCP.
-        turns: into so many turns the time in a round is split.
-    """
-
-    run: Run
-    unix: bool = False
-    turns: int = TURNS
-
-
-@dataclass(frozen=True)
-class View(Measure):
-    """Requests to a view with five commands, under gunicorn.
-
-    Args:
-        framework: ``"flask"`` or ``"django"``.
-        threads: of the one worker.
-    """
-
-    framework: str
-    threads: int
 
 
 def timed(ask: Callable[[Client], Call | None]) -> Run:
@@ -151,18 +101,20 @@ def over_unix() -> Iterator[Command]:
 def views() -> Iterator[View]:
     """Both frameworks, with one thread and with several."""
     for framework in ("flask", "django"):
-        group = f"A {framework.capitalize()} view with five commands"
+        name = framework.capitalize()
         for threads in (1, 4, 16):
-            title = "1 thread" if threads == 1 else f"{threads} threads"
-            yield View(f"{framework}-{threads}", group, title, PER_SECOND, framework, threads)
+            yield View(
+                f"{framework}-{threads}",
+                f"A {name} view with five commands",
+                "1 thread" if threads == 1 else f"{threads} threads",
+                PER_SECOND,
+                name,
+                f"{__package__}.views.{framework}_app:app",
+                gunicorn(threads),
+                PATTERNS,
+            )
 
 
 COMMANDS = {measure.name: measure for measure in (*over_tcp(), *over_unix())}
 VIEWS = {measure.name: measure for measure in views()}
-MEASURES: dict[str, Measure] = {**COMMANDS, **VIEWS}
 """By name, in the order of the tables."""
-
-
-def takes_part(contender: Contender, measure: Command) -> bool:
-    """Whether a contender is asked at all."""
-    return measure.name.startswith(contender.only) and not (measure.unix and contender.tcp_only)

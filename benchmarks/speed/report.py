@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .contenders import CONTENDERS, FLOOR, REDIS_PY
 from .figures import Found, Rounds, ratios, spread, values
-from .goals import GOALS
-from .measures import COMMANDS, MEASURES, MICROSECONDS, PER_SECOND, VIEWS, Measure, View
-from .views.patterns import GLOBAL, PATTERNS
-
-BASES = (FLOOR, REDIS_PY, GLOBAL)
-"""Ratios are given beside the first of them that took part."""
-
-CPU = ("get-10B", "set-10B", "get-100KiB", "mget-100", "pipeline-100", "threads-16")
-"""The measures whose time on the processor has a table."""
-
-UNITS = {"cpu": MICROSECONDS, "p99": "ms"}
-"""Of the figures beside the main one."""
+from .suite import COUNT, PER_SECOND, Beside, Measure, Suite
 
 
 @dataclass(frozen=True)
@@ -31,25 +19,23 @@ class Grid:
     rows: list[list[str]]
 
 
-def grids(found: Found) -> Iterator[Grid]:
+def grids(suite: Suite, found: Found) -> Iterator[Grid]:
     """The goals, a table for each group of measures, and what stands beside them."""
-    yield goals_grid(found)
-    measured = [measure for name, measure in MEASURES.items() if found.get(name)]
+    yield goals_grid(suite, found)
+    measured = [measure for name, measure in suite.measures.items() if found.get(name)]
     for group in dict.fromkeys(measure.group for measure in measured):
-        yield grid(group, [one for one in measured if one.group == group], found)
-    costs = [one for one in measured if one.name in CPU]
-    if costs:
-        yield grid("CPU time of the client's process for each call", costs, found, "cpu")
-    waits = [one for one in measured if one.name in VIEWS]
-    if waits:
-        yield grid("99 of 100 requests were answered within", waits, found, "p99")
+        yield grid(suite, group, [one for one in measured if one.group == group], found)
+    for beside in suite.besides:
+        columns = [one for one in measured if one.name in beside.measures]
+        if columns:
+            yield grid(suite, beside.title, columns, found, beside)
 
 
-def goals_grid(found: Found) -> Grid:
+def goals_grid(suite: Suite, found: Found) -> Grid:
     """Which goals were met; those whose measure was not asked for are left out."""
     head = ["goal", "wanted", "measured", "middle half of the rounds", ""]
     rows = []
-    for goal in GOALS:
+    for goal in suite.goals:
         if goal.measure in found:
             figure = goal.found(found)
             middle = f"{figure.low:.2f} to {figure.high:.2f}" if figure else ""
@@ -58,50 +44,59 @@ def goals_grid(found: Found) -> Grid:
     return Grid("Goals", "The median of the rounds counts.", head, rows)
 
 
-def grid(title: str, measures: list[Measure], found: Found, key: str = "value") -> Grid:
+def grid(
+    suite: Suite, title: str, measures: list[Measure], found: Found, beside: Beside | None = None
+) -> Grid:
     """A row for each contender, a column for each measure."""
-    order = CONTENDERS if measures[0].name in COMMANDS else PATTERNS
-    names = [name for name in order if any(name in found[one.name] for one in measures)]
-    units = list(dict.fromkeys(UNITS.get(key, one.unit) for one in measures))
-    rows = [[name, *(cell(one, name, found, key) for one in measures)] for name in names]
-    bases = dict.fromkeys(base for one in measures if (base := base_of(found[one.name])))
-    note = f"Medians, in {units[0]}" if len(units) == 1 else "Medians"
+    names = [
+        name for name in suite.rows(measures) if any(name in found[one.name] for one in measures)
+    ]
+    columns = [Column(suite, one, found[one.name], beside) for one in measures]
+    units = list(dict.fromkeys(column.unit for column in columns))
+    rows = [[name, *(column.cell(name) for column in columns)] for name in names]
+    bases = dict.fromkeys(column.base for column in columns if column.base)
+    note = "Medians" + (f", in {units[0]}" if len(units) == 1 and units != [COUNT] else "")
     note += f"; in brackets × {', or where it has no figure × '.join(bases)}" if bases else ""
     return Grid(title, f"{note}.", ["", *heads(measures, units)], rows)
 
 
-def base_of(by_contender: dict[str, Rounds]) -> str | None:
-    """Beside whom the others are put."""
-    return next((name for name in BASES if name in by_contender), None)
-
-
 def heads(measures: list[Measure], units: list[str]) -> Iterator[str]:
     """The heads of the columns, with what tells two of them apart."""
-    groups = {measure.group for measure in measures}
+    several = len({measure.group for measure in measures}) > 1
     for measure in measures:
-        framework = (
-            f"{measure.framework}, " if isinstance(measure, View) and len(groups) > 1 else ""
-        )
-        yield f"{framework}{measure.title}" + (f" ({measure.unit})" if len(units) > 1 else "")
+        title = measure.full_title if several else measure.title
+        yield title + (f" ({measure.unit})" if len(units) > 1 else "")
 
 
-def cell(measure: Measure, contender: str, found: Found, key: str) -> str:
-    """The median and, in brackets, the ratio."""
-    by_contender = found[measure.name]
-    if contender not in by_contender:
-        return ""
-    figure = spread(values(by_contender[contender], key))
-    if figure is None:
-        return "failed"
-    base = base_of(by_contender)
-    theirs = by_contender[base] if base not in (None, contender) else []
-    times = spread(ratios(by_contender[contender], theirs, key))
-    brackets = f" ({times.median:.2f})" if times is not None else ""
-    return number(figure.median, UNITS.get(key, measure.unit)) + brackets
+class Column:
+    """One figure of one measure, of all who took part."""
+
+    def __init__(
+        self, suite: Suite, measure: Measure, found: dict[str, Rounds], beside: Beside | None
+    ) -> None:
+        self.unit = beside.unit if beside else measure.unit
+        self._key = beside.key if beside else "value"
+        self._found = found
+        self.base = next((name for name in suite.bases if name in found), None)
+        """Beside whom the others are put; nobody where failures and the like are counted."""
+        if self.unit == COUNT:
+            self.base = None
+
+    def cell(self, contender: str) -> str:
+        """The median and, in brackets, the ratio."""
+        if contender not in self._found:
+            return ""
+        mine = self._found[contender]
+        figure = spread(values(mine, self._key))
+        if figure is None:
+            return "failed"
+        theirs = self._found[self.base] if self.base not in (None, contender) else []
+        times = spread(ratios(mine, theirs, self._key))
+        return number(figure.median, self.unit) + (f" ({times.median:.2f})" if times else "")
 
 
 def number(value: float, unit: str) -> str:
     """As many digits as mean something."""
-    if unit == PER_SECOND or value >= 1000:
+    if unit in (PER_SECOND, COUNT) or value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"

@@ -13,11 +13,8 @@ from typing import Any
 from redispool.testing import Server
 
 from . import values
-from .contenders import CONTENDERS
 from .figures import Found, Rounds, together
-from .measures import COMMANDS, takes_part
-
-PYTHON = (sys.executable, "-m", f"{__package__}.worker")
+from .suite import Suite
 
 HANGS = 60.0
 """Seconds after which a contender that does not answer is ended."""
@@ -26,11 +23,12 @@ HANGS = 60.0
 class Worker:
     """A contender in a process of its own."""
 
-    def __init__(self, name: str, server: Server, seconds: float) -> None:
+    def __init__(self, suite: Suite, name: str, server: Server, seconds: float) -> None:
         self.name = name
+        module = f"{suite.package}.worker"
         unix = f"unix://{server.socket_path}"
         self._process = subprocess.Popen(
-            [*PYTHON, name, server.url, unix, str(seconds)],
+            [sys.executable, "-m", module, name, server.url, unix, str(seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -63,12 +61,14 @@ class Worker:
 
 
 @contextlib.contextmanager
-def workers(names: Iterable[str], server: Server, seconds: float) -> Iterator[list[Worker]]:
+def workers(
+    suite: Suite, names: Iterable[str], server: Server, seconds: float
+) -> Iterator[list[Worker]]:
     """A process for each contender; new ones in each round, so that no layout of memory lasts."""
     started: list[Worker] = []
     try:
         for name in names:
-            started.append(Worker(name, server, seconds))
+            started.append(Worker(suite, name, server, seconds))
         for worker in started:
             worker.answer()
         yield started
@@ -78,6 +78,7 @@ def workers(names: Iterable[str], server: Server, seconds: float) -> Iterator[li
 
 
 def run(
+    suite: Suite,
     names: Sequence[str],
     measures: Sequence[str],
     rounds: int,
@@ -89,19 +90,23 @@ def run(
     with Server() as server:
         values.fill(server.url)
         for number in range(rounds):
-            with workers(names, server, seconds) as started:
+            with workers(suite, names, server, seconds) as started:
                 for measure in measures:
                     say(f"round {number + 1} of {rounds}: {measure}")
-                    one_measure(measure, started, found[measure], say)
+                    one_measure(suite, measure, started, found[measure], say)
     return found
 
 
 def one_measure(
-    measure: str, started: list[Worker], found: dict[str, Rounds], say: Callable[[str], None]
+    suite: Suite,
+    measure: str,
+    started: list[Worker],
+    found: dict[str, Rounds],
+    say: Callable[[str], None],
 ) -> None:
     """All contenders in turn, in turns that are short beside what disturbs a machine."""
-    command = COMMANDS[measure]
-    taking_part = [one for one in started if takes_part(CONTENDERS[one.name], command)]
+    command = suite.commands[measure]
+    taking_part = [one for one in started if suite.takes_part(one.name, command)]
     answers: dict[str, list[dict[str, Any]]] = {one.name: [] for one in taking_part}
     for _ in range(command.turns):
         for worker in taking_part:

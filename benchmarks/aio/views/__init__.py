@@ -1,0 +1,1 @@
+"""Async views: the applications that the load of requests is for, under WSGI and ASGI."""
