@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, current_app, g
@@ -11,6 +13,8 @@ from redispool import AsyncConnectionPool, AsyncRedis, ConnectionPool, PoolFacto
 from redispool.aio.current import CurrentAsyncRedis
 from redispool.current import CurrentRedis
 from redispool.settings import DEFAULT, read_settings
+
+from . import signals
 
 KEY = "redispool"
 SCOPE = "_redispool_scope"
@@ -52,6 +56,7 @@ class RedisPool:
         appcontext_pushed.connect(open_scope, app)
         # Not after_request: a function that runs later may answer with another response.
         request_finished.connect(keep_scope_while_streaming, app)
+        factory.listeners.forwarders.append(partial(signals.forwarder, weakref.ref(app)))
         app.extensions[KEY] = factory
 
     def pool(self, alias: str = DEFAULT) -> ConnectionPool:

@@ -179,6 +179,13 @@ async def _drain(factory: PoolFactory, within: float) -> None:
     try:
         cut = await factory.aclose(within)
         if cut:
-            logs.warn("connections in use %s s after the shutdown began were cut: %d", within, cut)
+            logs.warn(
+                "connections in use %s s after the shutdown began were cut: %d",
+                within,
+                cut,
+                event="cut_at_shutdown",
+                seconds=within,
+                connections=cut,
+            )
     finally:
         factory.close(0)  # a server in a hurry cancels the waiting, and there is no loop after it

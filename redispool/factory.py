@@ -15,6 +15,7 @@ from .aio.client import AsyncRedis
 from .aio.pool import AsyncConnectionPool
 from .client import Redis
 from .errors import InvalidOption, PoolClosed
+from .events import Hooks, Listeners
 from .lending import Lending
 from .lifecycle import CLOSE_WITHIN
 from .live import LivePool
@@ -29,7 +30,7 @@ __all__ = ["PoolFactory"]
 _Pool = TypeVar("_Pool", ConnectionPool, AsyncConnectionPool)
 
 
-class PoolFactory:
+class PoolFactory(Hooks):
     """The pools of one application in this process.
 
     Making it reads and checks the settings and opens no socket. A forked child may go on using it:
@@ -66,6 +67,8 @@ class PoolFactory:
         self._async_clients: dict[str, AsyncRedis] = {}
         self._making = threading.Lock()
         self._closed = False
+        self.listeners = Listeners()
+        """Who hears of what happens in any of the pools."""
         fork.register(self)
 
     @property
@@ -191,6 +194,7 @@ class PoolFactory:
             key = f'REDISPOOL["{alias}"]["{error.option.upper()}"]'
             raise InvalidOption(key, error.complaint) from error
         pool.directory = self.directory
+        pool.channel.sources.append(self.listeners)
         return pool
 
     def _options_for(self, kind: type[Lending], alias: str) -> PoolOptions:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_type
 
 import redis
 import redis.asyncio
 import redis.client
 
-from redispool import AsyncConnectionPool, AsyncRedis, PoolFactory, PoolStats, Redis, scope
+from redispool import (
+    AsyncConnectionPool,
+    AsyncRedis,
+    ConnectionPool,
+    PoolFactory,
+    PoolStats,
+    Redis,
+    events,
+    scope,
+)
 
 
 def factory_and_clients() -> None:
@@ -57,3 +67,14 @@ def one_connection_for_a_while(client: Redis) -> None:
 def mistakes_are_seen(factory: PoolFactory) -> None:
     factory.client(1)  # type: ignore[arg-type]  # an alias is a name
     factory.client().no_such_command()  # type: ignore[attr-defined]  # Redis is not Any
+
+
+def listeners_know_their_events(factory: PoolFactory, pool: ConnectionPool) -> None:
+    @factory.on_outage
+    def tell(event: events.OutageBegan) -> int:
+        return len(event.reason)
+
+    assert_type(tell, Callable[[events.OutageBegan], int])
+    pool.on_timeout(lambda event: assert_type(event.seconds, float))
+    pool.on_leak(tell)  # type: ignore[arg-type]  # of another event
+    factory.forget_listener(tell)
