@@ -19,6 +19,8 @@ from . import signals
 KEY = "redispool"
 SCOPE = "_redispool_scope"
 FLAT = "REDISPOOL_"
+SERVER_TIMING = "REDISPOOL_SERVER_TIMING"
+"""The setting that asks for the header ``Server-Timing`` while the application is debugged."""
 
 
 class RedisPool:
@@ -57,6 +59,8 @@ class RedisPool:
         # Not after_request: a function that runs later may answer with another response.
         request_finished.connect(keep_scope_while_streaming, app)
         factory.listeners.forwarders.append(partial(signals.forwarder, weakref.ref(app)))
+        if app.config.get(SERVER_TIMING):
+            app.after_request(add_server_timing)
         app.extensions[KEY] = factory
 
     def pool(self, alias: str = DEFAULT) -> ConnectionPool:
@@ -86,7 +90,11 @@ def factory_for(app: Flask) -> PoolFactory:
     options = read_settings(
         app.config.get("REDISPOOL"),
         redis_url=app.config.get("REDIS_URL"),
-        flat={key: value for key, value in app.config.items() if key.startswith(FLAT)},
+        flat={
+            key: value
+            for key, value in app.config.items()
+            if key.startswith(FLAT) and key != SERVER_TIMING
+        },
     )
     # Flask puts the instance folder into the folder of the project.
     return PoolFactory(options, base_path=Path(app.instance_path).parent)
@@ -172,3 +180,12 @@ def end_scope(error: BaseException | None) -> None:
     scope: ContextScope | None = g.pop(SCOPE, None)
     if scope is not None:
         scope.context_ends(error)
+
+
+def add_server_timing(response: Response) -> Response:
+    """Tell the browser how long the request waited for Redis, where the application is debugged."""
+    if current_app.debug:  # else the durations would tell strangers what is in a cache
+        from redispool.server_timing import HEADER, server_timing
+
+        response.headers.add(HEADER, server_timing(g.get(SCOPE)))
+    return response
