@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -24,6 +25,8 @@ from redispool.aio.current import CurrentAsyncRedis
 from redispool.current import CurrentRedis
 from redispool.options import PoolOptions
 from redispool.settings import DEFAULT, read_settings
+
+from . import signals
 
 FOLLOWED = frozenset({"REDISPOOL", "REDIS_URL", "REDISPOOL_LIVE_DIRECTORY", "BASE_DIR"})
 """The settings that the pools are made from."""
@@ -113,7 +116,9 @@ class Pools:
     def _make(self) -> PoolFactory:
         with self._making:
             if self._factory is None:
-                self._factory = make_factory()
+                factory = make_factory()
+                factory.listeners.forwarders.append(partial(signals.forwarder, Pools))
+                self._factory = factory
             return self._factory
 
     def after_fork_in_child(self) -> None:

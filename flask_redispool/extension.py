@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, current_app, g
@@ -12,11 +14,17 @@ from redispool.aio.current import CurrentAsyncRedis
 from redispool.current import CurrentRedis
 from redispool.settings import DEFAULT, read_settings
 
+from . import signals
+
 KEY = "redispool"
 SCOPE = "_redispool_scope"
 FLAT = "REDISPOOL_"
 LIVE = "REDISPOOL_LIVE_DIRECTORY"
-"""The one setting with this beginning that is no option of ``default``."""
+"""Where the pools show their figures to the other processes of the application."""
+SERVER_TIMING = "REDISPOOL_SERVER_TIMING"
+"""The setting that asks for the header ``Server-Timing`` while the application is debugged."""
+NO_OPTIONS = frozenset({LIVE, SERVER_TIMING})
+"""Settings that begin like the options of ``default``, and are none."""
 
 
 class RedisPool:
@@ -54,6 +62,9 @@ class RedisPool:
         appcontext_pushed.connect(open_scope, app)
         # Not after_request: a function that runs later may answer with another response.
         request_finished.connect(keep_scope_while_streaming, app)
+        factory.listeners.forwarders.append(partial(signals.forwarder, weakref.ref(app)))
+        if app.config.get(SERVER_TIMING):
+            app.after_request(add_server_timing)
         app.extensions[KEY] = factory
 
     def pool(self, alias: str = DEFAULT) -> ConnectionPool:
@@ -83,7 +94,11 @@ def factory_for(app: Flask) -> PoolFactory:
     options = read_settings(
         app.config.get("REDISPOOL"),
         redis_url=app.config.get("REDIS_URL"),
-        flat={key: app.config[key] for key in app.config if key.startswith(FLAT) and key != LIVE},
+        flat={
+            key: value
+            for key, value in app.config.items()
+            if key.startswith(FLAT) and key not in NO_OPTIONS
+        },
     )
     return PoolFactory(
         options,
@@ -173,3 +188,12 @@ def end_scope(error: BaseException | None) -> None:
     scope: ContextScope | None = g.pop(SCOPE, None)
     if scope is not None:
         scope.context_ends(error)
+
+
+def add_server_timing(response: Response) -> Response:
+    """Tell the browser how long the request waited for Redis, where the application is debugged."""
+    if current_app.debug:  # else the durations would tell strangers what is in a cache
+        from redispool.server_timing import HEADER, server_timing
+
+        response.headers.add(HEADER, server_timing(g.get(SCOPE)))
+    return response

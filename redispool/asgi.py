@@ -237,4 +237,11 @@ async def _warm_up(factory: PoolFactory) -> None:
 
 def _tell(cut: int, within: float) -> None:
     if cut:
-        logs.warn("connections in use %s s after the shutdown began were cut: %d", within, cut)
+        logs.warn(
+            "connections in use %s s after the shutdown began were cut: %d",
+            within,
+            cut,
+            event="cut_at_shutdown",
+            seconds=within,
+            connections=cut,
+        )

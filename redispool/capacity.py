@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .cells import Cells, Counts
+from .events import Channel
 from .figures import Record
 from .flag import Flag
 from .gate import Gate
@@ -26,11 +27,13 @@ class Capacity:
     Args:
         size: how many slots there are.
         gate: says when a free slot may be used to dial.
+        channel: where it is told what happens; without it nobody hears of that.
     """
 
-    def __init__(self, size: int, gate: Gate) -> None:
+    def __init__(self, size: int, gate: Gate, channel: Channel | None = None) -> None:
         self.size = size
         self.gate = gate
+        self.channel = channel or Channel()
         self.cells = Cells()
         self.queue = SlotQueue(gate, self.cells)
         self.reference = weakref.ref(self)

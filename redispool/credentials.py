@@ -5,20 +5,19 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import logging
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redis.credentials import CredentialProvider, StreamingCredentialProvider
 
+from . import logs
 from .errors import InvalidOption
 from .options import PoolOptions
 
 if TYPE_CHECKING:
     from .dropin import RedisPyPool
 
-logger = logging.getLogger("redispool")
 
 _fed: weakref.WeakKeyDictionary[Any, weakref.WeakSet[RedisPyPool]] = weakref.WeakKeyDictionary()
 """The pools of each provider that streams: it knows one listener, and serves several pools."""
@@ -106,4 +105,10 @@ def _renew(pools: weakref.WeakSet[RedisPyPool], token: Any) -> None:
 
 def _tell(error: Exception) -> None:
     # Not the error itself: whoever made it may have put a token into its message.
-    logger.warning("the credential provider could not renew its token (%s)", type(error).__name__)
+    reason = type(error).__name__
+    logs.warn(
+        "the credential provider could not renew its token (%s)",
+        reason,
+        event="credentials_not_renewed",
+        reason=reason,
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import weakref
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
 
 from . import logs, policy, wording
 from .connection import PooledConnection
+from .events import Connected, OutageBegan, OutageEnded
 from .figures import CONNECTING, STATE
 from .frames import leave_frames
 from .retries import FINAL
@@ -112,7 +113,13 @@ def _note_success(pool: Lending, slot: Slot) -> None:
     ended = gate.succeeded()
     if ended is not None:
         pool.show_outage()
-        logs.warn(wording.back_again(pool, ended, monotonic()))
+        now = monotonic()
+        found: dict[str, Any] = {"seconds": now - ended.since, "failures": ended.failures}
+        found["reason"] = str(ended.error)
+        logs.warn(
+            wording.back_again(pool, ended, now), event="outage_ended", **_about(pool), **found
+        )
+        pool.channel.tell(OutageEnded, **found)
     if queue.waiters:
         queue.hand_over()
 
@@ -121,7 +128,11 @@ def _note_failure(pool: Lending, error: Exception, now: float) -> None:
     begun = pool.capacity.gate.failed(error, now)
     pool.show_outage()
     if begun is not None:
-        logs.warn(wording.gone_away(pool, begun))
+        reason = str(begun.error)
+        logs.warn(
+            wording.gone_away(pool, begun), event="outage_began", **_about(pool), reason=reason
+        )
+        pool.channel.tell(OutageBegan, reason=reason)
     if pool.capacity.hopeless(now):
         pool.capacity.queue.wake_all()
 
@@ -167,7 +178,21 @@ def settle_in(
     connection.batch = batch
     connection.born = started
     connection.expires_at = pool.policy.expires_at(started)
-    took = monotonic() - started
-    slot.record.note_created(took)
+    seconds = monotonic() - started
+    slot.record.note_created(seconds)
     if pool.measuring is not None:
-        pool.measuring.connected(took)
+        pool.measuring.connected(seconds)
+    logs.debug(
+        "pool %r: a connection to %s was opened in %.3f s",
+        pool.alias,
+        pool.options.server,
+        seconds,
+        event="connection_opened",
+        **_about(pool),
+        seconds=seconds,
+    )
+    pool.channel.tell(Connected, seconds=seconds)
+
+
+def _about(pool: Lending) -> dict[str, Any]:
+    return {"alias": pool.alias, "server": pool.options.server}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from . import logs
 from .capacity import Capacity
+from .events import Closed
 from .policy import Policy
 
 if TYPE_CHECKING:
@@ -32,6 +35,18 @@ class Evictor:
         """Close a connection whose place is the caller's."""
         self._capacity.counts.add(f"closed {reason}")
         connection.end()
+        channel, seconds = self._capacity.channel, monotonic() - connection.born
+        logs.debug(
+            "pool %r: a connection was closed (%s) after %.1f s",
+            channel.alias,
+            reason,
+            seconds,
+            event="connection_closed",
+            alias=channel.alias,
+            reason=reason,
+            seconds=seconds,
+        )
+        channel.tell(Closed, reason=reason, seconds=seconds)
 
     def end_idle(self, connection: Holding, reason: str) -> None:
         """Close a connection that was taken out of the idle ones, and free its place."""

@@ -15,6 +15,7 @@ from .aio.client import AsyncRedis
 from .aio.pool import AsyncConnectionPool
 from .client import Redis
 from .errors import InvalidOption, PoolClosed
+from .events import Hooks, Listeners
 from .lending import Lending
 from .lifecycle import CLOSE_WITHIN
 from .live import LivePool
@@ -30,7 +31,7 @@ __all__ = ["PoolFactory"]
 _Pool = TypeVar("_Pool", ConnectionPool, AsyncConnectionPool)
 
 
-class PoolFactory:
+class PoolFactory(Hooks):
     """The pools of one application in this process.
 
     Making it reads and checks the settings and opens no socket. A forked child may go on using it:
@@ -68,6 +69,8 @@ class PoolFactory:
         self._making = threading.Lock()
         self._closed = False
         self._measure: Callable[[Lending], Measuring] | None = None
+        self.listeners = Listeners()
+        """Who hears of what happens in any of the pools."""
         fork.register(self)
 
     @property
@@ -207,6 +210,7 @@ class PoolFactory:
             raise InvalidOption(key, error.complaint) from error
         pool.directory = self.directory
         pool.measuring = self._measure(pool) if self._measure else None
+        pool.channel.sources.append(self.listeners)
         return pool
 
     def _options_for(self, kind: type[Lending], alias: str) -> PoolOptions:

@@ -172,7 +172,9 @@ class _Probe:
         after = self._pool.stats() if self._pool is not None else None
         found = verdicts.failed(self._alias, error, self._before, after)
         if found.reason == verdicts.FAILED:
-            logs.warn("health of %r: %r", self._alias, error)
+            logs.warn(
+                "health of %r: %r", self._alias, error, event="health_failed", alias=self._alias
+            )
         return found
 
 

@@ -7,12 +7,14 @@ import socket
 import sys
 import warnings
 from abc import abstractmethod
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from redis.exceptions import ConnectionError
 
 from .bookkeeping import Bookkeeping
 from .errors import ForkedLease, NotOwned, PoolClosed
+from .events import Closed
 from .figures import SINCE
 from .leases import Lease
 from .timekeeping import FOREVER
@@ -145,6 +147,8 @@ class Holding(Bookkeeping):
             capacity = self.slot.capacity()
             if capacity is not None:
                 capacity.counts.add("reclaimed")
+                seconds = monotonic() - self.born
+                capacity.channel.tell(Closed, reason="dropped", seconds=seconds)
             self.lease.clear()
             self.slot = None  # and this before the warning, which a filter may make an error
             warnings.warn(

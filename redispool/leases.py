@@ -8,11 +8,12 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from . import logs
+from .events import LeakSuspected
 
 if TYPE_CHECKING:
     from .holding import Holding
@@ -102,9 +103,20 @@ def report_leaks(pool: Lifecycle, now: float) -> None:
     for lease in suspects(pool, now):
         if not lease.reported:
             lease.reported = True
+            found: dict[str, Any] = {
+                "seconds": now - lease.since,
+                "holder": lease.holder(),
+                "place": lease.place,
+            }
             logs.warn(
-                "pool %r: a connection is %s; is it given back?", pool.alias, lease.describe(now)
+                "pool %r: a connection is %s; is it given back?",
+                pool.alias,
+                lease.describe(now),
+                event="leak_suspected",
+                alias=pool.alias,
+                **found,
             )
+            pool.channel.tell(LeakSuspected, **found)
 
 
 def report_return(pool: Lifecycle, lease: Lease, now: float) -> None:
@@ -116,6 +128,10 @@ def report_return(pool: Lifecycle, lease: Lease, now: float) -> None:
             pool.alias,
             now - lease.since,
             lease.place,
+            event="returned_late",
+            alias=pool.alias,
+            seconds=now - lease.since,
+            place=lease.place,
         )
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, Self
 
-from . import fork, leases, wording
+from . import fork, leases, logs, wording
 from .dropin import RedisPyPool, options_from
 from .errors import ForkedLease, NotOwned, PoolClosed, PoolTimeout, TooManyWaiting
+from .events import Channel, Hooks, Listeners, TimedOut
 from .holding import Holding
 from .lifecycle import Lifecycle
 from .options import PoolOptions
@@ -18,7 +19,7 @@ from .settings import DEFAULT
 from .slots import Free, Slot
 
 
-class Lending(Lifecycle, RedisPyPool):
+class Lending(Lifecycle, RedisPyPool, Hooks):
     """What is common to `ConnectionPool` and `AsyncConnectionPool`.
 
     Args:
@@ -48,6 +49,9 @@ class Lending(Lifecycle, RedisPyPool):
         self.state_of_clients: dict[str, Any] | None = None
         """The attributes that all clients of the pool begin with."""
         self.policy = Policy.of(self.options)
+        self.listeners = Listeners()
+        self.channel = Channel(alias, self.options.server, self.face)
+        self.channel.sources.append(self.listeners)
         self._begin(self.options.max_connections)
         fork.register(self)
 
@@ -83,6 +87,17 @@ class Lending(Lifecycle, RedisPyPool):
             if self.measuring is not None:
                 self.measuring.waited(waited)
         return free
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Count a checkout that ended in `error`, and tell of one that found all in use."""
+        self.counts.add(outcome(error))
+        if not isinstance(error, PoolTimeout):
+            return
+        reason = "too_many_waiting" if isinstance(error, TooManyWaiting) else "timeout"
+        found = {name: getattr(error, name) for name in ("in_use", "waiting", "max_connections")}
+        found |= {"reason": reason, "seconds": error.waited, "place": leases.caller()}
+        logs.debug("%s", error, event="pool_timeout", alias=self.alias, **found)
+        self.channel.tell(TimedOut, oldest=error.oldest, **found)
 
     def _in_vain(self, now: float) -> bool:
         return self.closed or self.capacity.hopeless(now)
@@ -155,6 +170,7 @@ class Lending(Lifecycle, RedisPyPool):
         )
         pool = type(self)(options, alias=self.alias, connection_class=self.connection_class)
         pool.size_option = "MAX_PUBSUB"
+        pool.channel.follow(self.channel)
         pool.directory, pool._serves = self.directory, weakref.ref(self)
         # A subscription is lent for long, so its own connection has to notice a dead line.
         pool._connection_kwargs = {

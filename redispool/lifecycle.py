@@ -10,6 +10,7 @@ from . import wording
 from .capacity import Capacity
 from .census import take_stats
 from .errors import PoolClosed
+from .events import Channel
 from .eviction import Evictor
 from .fitness import Fitness
 from .gate import Gate
@@ -29,6 +30,7 @@ class Lifecycle(Showing):
     """What a pool does beside lending: mixed into the pools."""
 
     policy: Policy
+    channel: Channel
     _shared_cache: SharedCache | None
     _subscriptions: dict[str, Self]
     shared_in_flight = 0
@@ -45,7 +47,7 @@ class Lifecycle(Showing):
     def _begin(self, size: int) -> None:
         """Start with every place free: at first, and again in a forked child."""
         self._begin_to_show()
-        self.capacity = Capacity(size, Gate(self.policy))
+        self.capacity = Capacity(size, Gate(self.policy), self.channel)
         self.fitness = Fitness(self.policy, self.capacity)
         self.counts = self.capacity.counts
         self.evictor = Evictor(self.policy, self.capacity, self.options.min_idle)

@@ -15,7 +15,7 @@ from .errors import InvalidOption
 from .express import Express
 from .figures import ACQUIRED, SINCE
 from .leases import Lease
-from .lending import Lending, outcome
+from .lending import Lending
 from .options import PoolOptions
 from .slots import Free, Slot
 from .timekeeping import FOREVER
@@ -102,7 +102,7 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
         try:
             return self._find(free, now, FOREVER if seconds is None else now + seconds)
         except BaseException as error:
-            self.counts.add(outcome(error))
+            self._note_failure(error)
             raise
 
     @contextlib.contextmanager

@@ -105,6 +105,21 @@ def _give_back(holder: Holder, place: str) -> None:
     kind = type(holder).__name__
     try:
         if holder.give_back():
-            logs.warn("%s was not closed by the end of its scope; taken at %s", kind, place)
+            logs.warn(
+                "%s was not closed by the end of its scope; taken at %s",
+                kind,
+                place,
+                event="left_open",
+                kind=kind,
+                place=place,
+            )
     except Exception:
-        logs.warn("%s, taken at %s, cannot be given back", kind, place, exc_info=True)
+        logs.warn(
+            "%s, taken at %s, cannot be given back",
+            kind,
+            place,
+            event="cannot_give_back",
+            kind=kind,
+            place=place,
+            exc_info=True,
+        )

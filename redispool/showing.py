@@ -96,4 +96,11 @@ class Showing:
             return None
 
     def _cannot(self, error: OSError) -> None:
-        logs.logger.info("pool %r: its figures are not shown to others: %s", self.alias, error)
+        logs.info(
+            "pool %r: its figures are not shown to others: %s",
+            self.alias,
+            error,
+            event="figures_not_shown",
+            alias=self.alias,
+            reason=str(error),
+        )

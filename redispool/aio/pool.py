@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from .. import leases
 from ..figures import ACQUIRED, SINCE
-from ..lending import Lending, outcome
+from ..lending import Lending
 from ..lifecycle import CLOSE_WITHIN
 from ..options import PoolOptions
 from ..policy import Check
@@ -128,7 +128,7 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
         try:
             return await self._find(now, FOREVER if seconds is None else now + seconds)
         except BaseException as error:
-            self.counts.add(outcome(error))
+            self._note_failure(error)
             raise
 
     take_back = Lending.release

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_type
 
 import redis
@@ -10,7 +11,16 @@ import redis.client
 from opentelemetry.metrics import get_meter_provider
 from prometheus_client import CollectorRegistry
 
-from redispool import AsyncConnectionPool, AsyncRedis, PoolFactory, PoolStats, Redis, scope
+from redispool import (
+    AsyncConnectionPool,
+    AsyncRedis,
+    ConnectionPool,
+    PoolFactory,
+    PoolStats,
+    Redis,
+    events,
+    scope,
+)
 from redispool.health import Health, async_check, check
 from redispool.otel import instrument
 from redispool.prometheus import HostCollector, PoolCollector
@@ -76,3 +86,14 @@ def metrics_go_where_they_belong(factory: PoolFactory, registry: CollectorRegist
     registry.register(PoolCollector(factory))
     instrument(factory)
     instrument(factory, get_meter_provider())
+
+
+def listeners_know_their_events(factory: PoolFactory, pool: ConnectionPool) -> None:
+    @factory.on_outage
+    def tell(event: events.OutageBegan) -> int:
+        return len(event.reason)
+
+    assert_type(tell, Callable[[events.OutageBegan], int])
+    pool.on_timeout(lambda event: assert_type(event.seconds, float))
+    pool.on_leak(tell)  # type: ignore[arg-type]  # of another event
+    factory.forget_listener(tell)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import assert_type
 
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from django_redispool import aredis, health, pools, redis
-from redispool import AsyncConnectionPool, AsyncRedis, Redis
+from django_redispool import aredis, health, pools, redis, signals
+from redispool import AsyncConnectionPool, AsyncRedis, Redis, events
 
 
 def visit(request: HttpRequest) -> HttpResponse:
@@ -41,3 +42,8 @@ def mistakes_are_seen() -> None:
     pools.client(1)  # type: ignore[arg-type]  # an alias is a name
     redis.no_such_command()  # type: ignore[attr-defined]  # redis is not Any
     aredis.no_such_command()  # type: ignore[attr-defined]  # nor is aredis
+
+
+@receiver(signals.on_outage)
+def tell(sender: object, event: events.OutageBegan, **_: object) -> None:
+    assert_type(event.reason, str)

@@ -6,8 +6,8 @@ from typing import assert_type
 
 from flask import Flask
 
-from flask_redispool import RedisPool, aredis, health, redis
-from redispool import AsyncConnectionPool, AsyncRedis, Redis
+from flask_redispool import RedisPool, aredis, health, redis, signals
+from redispool import AsyncConnectionPool, AsyncRedis, Redis, events
 
 pools = RedisPool()
 
@@ -50,3 +50,9 @@ def mistakes_are_seen() -> None:
     pools.init_app("app")  # type: ignore[arg-type]  # the application, not its name
     redis.no_such_command()  # type: ignore[attr-defined]  # redis is not Any
     aredis.no_such_command()  # type: ignore[attr-defined]  # nor is aredis
+
+
+def signals_are_signals() -> None:
+    @signals.on_outage.connect
+    def tell(sender: Flask, event: events.OutageBegan) -> None:
+        assert_type(event.reason, str)
