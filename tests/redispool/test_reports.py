@@ -119,7 +119,7 @@ def test_a_killed_process_leaves_no_row(factory: PoolFactory, flushed: Valkey) -
 def test_stats_shows_an_outage(make_factory: MakeFactory, own_server: Valkey) -> None:
     """Where a process found its server away, the note says so, since when and why."""
     factory = make_factory(own_server.url)
-    with Process({"default": {"URL": own_server.url, "TIMEOUT": 0.2, "RETRIES": 0}}) as process:
+    with Process({"default": {"URL": own_server.url, "TIMEOUT": 2.0, "RETRIES": 0}}) as process:
         process.do("redis.ping()")
         own_server.stop()
         process.do("import contextlib, redis as r")
