@@ -23,8 +23,17 @@ from flask import (
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_redispool import RedisPool
+from flask_redispool.dashboard import RedisPoolDashboard
 
 pools = RedisPool()
+
+
+def from_this_machine() -> bool:
+    """Whether a request may see the dashboard; an application with users would look at those."""
+    return request.remote_addr in {"127.0.0.1", "::1"}
+
+
+dashboard = RedisPoolDashboard(pools, authorize=from_this_machine)
 breakroom = Blueprint("breakroom", __name__)
 
 
@@ -44,6 +53,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config)
     pools.init_app(app)
     app.register_blueprint(breakroom)
+    dashboard.init_app(app)
     return app
 
 
