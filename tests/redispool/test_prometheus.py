@@ -170,6 +170,8 @@ def test_registering_does_nothing(factory: PoolFactory, collector: Any, tmp_path
 
     assert factory.pools() == []
     assert not (tmp_path / "live").exists()
+    factory.client().ping()
+    assert not any(family.samples for family in collector(factory).describe())
     with pytest.raises(ValueError, match="Duplicated"):
         registry.register(collector(factory))
 
