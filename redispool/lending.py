@@ -15,7 +15,7 @@ from .lifecycle import Lifecycle
 from .options import PoolOptions
 from .policy import Policy
 from .settings import DEFAULT
-from .slots import Free, Slot
+from .slots import Free, Slot, nowhere
 
 
 class Lending(Lifecycle, RedisPyPool):
@@ -105,6 +105,9 @@ class Lending(Lifecycle, RedisPyPool):
         """
         slot: Slot | None = getattr(connection, "slot", None)
         if slot is None or slot.capacity is not self.capacity.reference:
+            if slot is not None and slot.capacity is nowhere:
+                connection.end()
+                return  # a collection of all this came before
             self._refuse(connection)
         try:
             lease = connection.lease.pop()

@@ -7,13 +7,17 @@ nobody here keeps a reference to what has been handed out.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from .capacity import Capacity
     from .holding import Holding
+
+
+def nowhere() -> None:
+    """Where a slot belongs that a collection has taken."""
 
 
 class Slot:
@@ -26,6 +30,7 @@ class Slot:
         "__weakref__",
         "capacity",
         "held",
+        "origin",
         "place",
         "reference",
         "tally",
@@ -33,7 +38,9 @@ class Slot:
     )
 
     def __init__(self, capacity: weakref.ref[Capacity], place: Place, turn: int) -> None:
-        self.capacity = capacity
+        self.origin = capacity
+        self.capacity: Callable[[], Capacity | None] = capacity
+        """Where it goes back to: `nowhere`, once a collection has taken it."""
         self.place = place
         self.turn = turn
         """How many slots stood in this place before."""
@@ -52,6 +59,9 @@ class Slot:
         # Without attributes where an interruption came before the constructor.
         capacity = self.capacity() if hasattr(self, "reference") else None
         if capacity is not None:
+            # First: in a cycle, who holds the connection may be ended after its slot, and give back
+            # what another stands for by then.
+            self.capacity = nowhere
             capacity.reclaim(self)
 
 
