@@ -8,6 +8,9 @@ later, and drops, would not come back before.
 from __future__ import annotations
 
 import traceback
+from copy import copy
+
+from redis.exceptions import ConnectionError
 
 
 def clear_frames(error: BaseException, outer: BaseException | None) -> None:
@@ -35,6 +38,14 @@ def twin_of(error: Exception) -> Exception:
     vars(twin).update(vars(error))
     twin.__cause__ = error.__cause__
     return twin
+
+
+def without_frames(error: Exception) -> Exception:
+    """The same error without its traceback."""
+    try:
+        return copy(error)
+    except Exception:  # of a class that cannot be copied
+        return ConnectionError(str(error))
 
 
 def chain(error: BaseException | None, outer: BaseException | None) -> list[BaseException]:

@@ -8,12 +8,10 @@ lock, no I/O and no clock: the time is handed in.
 from __future__ import annotations
 
 import weakref
-from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ConnectionError
-
+from .frames import without_frames
 from .policy import Policy
 
 if TYPE_CHECKING:
@@ -145,11 +143,3 @@ class Gate:
                 self._diallers.remove(reference)
             except ValueError:
                 pass  # another was faster
-
-
-def without_frames(error: Exception) -> Exception:
-    """The same error without its traceback."""
-    try:
-        return copy(error)
-    except Exception:  # of a class that cannot be copied
-        return ConnectionError(str(error))

@@ -80,6 +80,7 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
                 self.watching
                 and connection is not None
                 and not getattr(connection, "forked", False)
+                and not isinstance(sys.exception(), GeneratorExit)  # nobody waits any more
             ):
                 # What fails here, or is cancelled, closes the line, and so ends the watch too.
                 with contextlib.suppress(ConnectionError, TimeoutError):

@@ -57,7 +57,7 @@ async def test_closed_feed_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     await feed.aclose()
     async with asyncio.timeout(5):
         while await subscribers():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
 
 async def subscribers() -> int:

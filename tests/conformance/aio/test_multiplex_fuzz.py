@@ -24,9 +24,8 @@ from tests.support.injection import Kind, count_points, every, strike
 from tests.support.loops import LOOPS, Run, cancel_at, outcome_of
 from tests.support.scale import scale
 
-from .test_cancellation import WORK, Fuzz
+from .test_cancellation import CANCELLED, WORK, Fuzz
 
-COMMANDS = scale(1_000_000, 3000)
 KEYS = 20
 SAMPLE = scale(None, 6)
 """How many points of each combination are tried; None for all."""
@@ -37,11 +36,11 @@ def test_no_wrong_reply_and_the_line_stays(make_async_pool: MakeAsyncPool, run: 
     pool = make_async_pool(multiplex=True, max_connections=10)
     fuzz = Fuzz(AsyncRedis(connection_pool=pool))
 
-    run(fuzz.run(COMMANDS))
+    run(fuzz.run(CANCELLED))
 
     stats = pool.stats()
     assert (fuzz.wrong, fuzz.swallowed, stats.in_use, stats.waiting) == (0, 0, 0, 0)
-    assert fuzz.cancelled > 100
+    assert fuzz.cancelled >= CANCELLED
     assert fuzz.right > 100
     assert stats.created_total <= 3  # one, where no reply is late
 
@@ -64,7 +63,7 @@ def test_the_fuzz_finds_places_that_are_left(
     )
     fuzz = Fuzz(AsyncRedis(connection_pool=pool))
 
-    asyncio.run(fuzz.run(600))
+    asyncio.run(fuzz.run(200))
 
     assert fuzz.wrong > 0
 

@@ -436,3 +436,19 @@ def test_a_pool_in_a_cycle_ends_without_a_word(flushed: Valkey) -> None:
     gc.collect()
 
     assert eventually(lambda: not flushed.clients("dropped"))
+
+
+def test_a_place_that_a_collection_took_is_not_given_back_again(
+    make_async_pool: MakeAsyncPool,
+) -> None:
+    """A collection ends a cycle in any order: a slot, too, before who holds its connection."""
+    pool = make_async_pool(max_connections=2)
+    connection = asyncio.run(pool.acquire())
+    assert connection.slot is not None
+
+    connection.slot.__del__()
+    pool.release(connection)
+
+    stats = pool.stats()
+    assert (stats.idle, stats.in_use, stats.permits) == (0, 0, 2)
+    assert not connection.is_open

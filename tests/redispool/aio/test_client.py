@@ -488,6 +488,15 @@ def test_a_retry_for_threads_is_made_one_for_asyncio(
     run(work())
 
 
+def test_a_parser_of_ones_own_is_for_threads() -> None:
+    """The error of an alias with one names the setting, and what the asyncio client does."""
+    factory = PoolFactory({"other": {"PARSER_CLASS": redis.connection.DefaultParser}})
+
+    with pytest.raises(InvalidOption, match="reads with hiredis") as told:
+        factory.async_client("other")
+    assert 'REDISPOOL["other"]["PARSER_CLASS"]' in str(told.value)
+
+
 @pytest.mark.parametrize("name", ["parser_class", "command_packer", "ssl_validate_ocsp"])
 def test_what_asyncio_cannot_do_is_refused(name: str) -> None:
     """An option that asyncio connections do not take is refused by name, before a socket opens."""
