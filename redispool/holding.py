@@ -144,7 +144,7 @@ class Holding(Bookkeeping):
         if sys.is_finalizing():
             return  # nothing is lost by the end of the interpreter, and nothing said
         if self.slot is not None and self.lease and self.born:
-            capacity = self.slot.capacity()
+            capacity = self.slot.origin()
             if capacity is not None:
                 capacity.counts.add("reclaimed")
                 seconds = monotonic() - self.born

@@ -16,7 +16,7 @@ from .lifecycle import Lifecycle
 from .options import PoolOptions
 from .policy import Policy
 from .settings import DEFAULT
-from .slots import Free, Slot
+from .slots import GONE, Free, Slot
 
 
 class Lending(Lifecycle, RedisPyPool, Hooks):
@@ -122,13 +122,13 @@ class Lending(Lifecycle, RedisPyPool, Hooks):
             ForkedLease: it belongs to the parent process.
         """
         slot: Slot | None = getattr(connection, "slot", None)
-        if slot is None or slot.capacity is not self.capacity.reference:
+        if slot is None or slot.capacity is not self.capacity.reference or not slot.reference():
+            # A collection may have taken the slot, and a generator gives back what it held. Up to
+            # Python 3.14 weak references are cleared before that: to others the place is free.
+            if slot is not None and (slot.capacity is GONE or not slot.reference()):
+                connection.end()
+                return
             self._refuse(connection)
-        if slot.reference() is None:
-            # In a garbage cycle, of which a generator gives back what it holds: weak references are
-            # cleared before that, and by them others see that the place is free.
-            connection.end()
-            return
         try:
             lease = connection.lease.pop()
         except IndexError:

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from .holding import Holding
 
 
+class _Nothing:
+    pass
+
+
+GONE: weakref.ref[Capacity] = weakref.ref(_Nothing())  # type: ignore[assignment]
+"""The capacity of a slot that another has followed.
+
+A collection calls the finalizers of a cycle in any order: that of a slot may come before the end of
+a generator or a task, whose ``with`` block then gives back the connection in that slot.
+"""
+
+
 class Slot:
     """One unit of capacity: a permit to open a connection, or the place that an open one takes.
 
@@ -26,6 +38,7 @@ class Slot:
         "__weakref__",
         "capacity",
         "held",
+        "origin",
         "place",
         "record",
         "reference",
@@ -33,7 +46,9 @@ class Slot:
     )
 
     def __init__(self, capacity: weakref.ref[Capacity], place: Place, turn: int) -> None:
+        self.origin = capacity
         self.capacity = capacity
+        """Where it goes back to: to `GONE`, once another has followed it."""
         self.place = place
         self.turn = turn
         """How many slots stood in this place before."""
@@ -61,8 +76,14 @@ class Slot:
     def __del__(self) -> None:
         # Without attributes where an interruption came before the constructor.
         capacity = self.capacity() if hasattr(self, "reference") else None
-        if capacity is not None:
+        if capacity is not None and not self._is_back(capacity):
+            self.capacity = GONE
             capacity.reclaim(self)
+
+    def _is_back(self, capacity: Capacity) -> bool:
+        """Whether the finalizer of a holder gave back the connection in this slot before this."""
+        connection = self.held() if self.held is not None else None
+        return connection is not None and connection in list(capacity.queue.idle)
 
 
 class Place:
