@@ -148,10 +148,10 @@ def where_is(thread: int) -> str:
 
 def thread_name(ident: int) -> str:
     """The name of the thread `ident`."""
-    for thread in threading.enumerate():
-        if thread.ident == ident:
-            return thread.name
-    return f"{ident} (ended)"
+    # Not threading.enumerate(), which takes a lock: an interruption there may leave it taken.
+    known: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+    thread = known.get(ident)
+    return thread.name if thread is not None else f"{ident} (ended)"
 
 
 def _outside(frame: FrameType | None) -> str:

@@ -63,7 +63,9 @@ def size_of(reply: Any) -> int:
         return sum(size_of(key) + size_of(value) for key, value in reply.items())
     if isinstance(reply, list | tuple | set | frozenset):
         return sum(map(size_of, reply))
-    return 0 if reply is None else len(str(reply))
+    if reply is None or isinstance(reply, bool):
+        return int(reply is not None)
+    return len(str(reply))
 
 
 def _short(word: str) -> str:

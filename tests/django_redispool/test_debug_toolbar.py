@@ -88,7 +88,7 @@ def test_the_panel_shows_the_commands_of_a_request(client: Client) -> None:
     assert "6 commands in" in page
     assert "<code>SET key &lt;b&gt;x&lt;/b&gt;</code>" in page
     assert page.count("duplicate: asked 2 times") == 2
-    assert "<code>GET a</code><br><code>GET b</code>" in page
+    assert "<div><code>GET a</code></div><div><code>GET b</code></div>" in page
     assert f"{__file__}:" in page
     assert "in asking" in page
     assert "Connections held for longer than a command" in page

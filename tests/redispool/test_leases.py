@@ -131,3 +131,22 @@ def test_noting_the_place_of_a_connection_that_is_back_does_nothing(pool: Connec
     leases.note_place(connection)
 
     assert connection.lease == []
+
+
+def test_the_name_of_a_thread_takes_no_lock() -> None:
+    """What an interruption left locked in `threading` stops nobody who notes a lease."""
+    main, go, names = threading.get_ident(), threading.Event(), list[str]()
+
+    def name() -> None:
+        assert go.wait(10.0)
+        names.append(leases.thread_name(main))
+
+    thread = threading.Thread(target=name)
+    thread.start()
+    with threading._active_limbo_lock:  # type: ignore[attr-defined]
+        go.set()
+        eventually(lambda: names)
+    thread.join()
+
+    assert names == [threading.current_thread().name]
+    assert leases.thread_name(-1) == "-1 (ended)"

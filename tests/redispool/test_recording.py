@@ -272,7 +272,7 @@ def test_what_is_shown_is_short_and_holds_no_secret(args: tuple[Any, ...], text:
 
 def test_the_size_of_a_reply() -> None:
     """Bytes of texts and numbers count, in whatever they are."""
-    assert size_of([b"abc", "ä", {"k": 12}, {1.5}, None]) == 3 + 2 + 1 + 2 + 3
+    assert size_of([b"abc", "ä", {"k": 12}, {1.5}, None, True]) == 3 + 2 + 1 + 2 + 3 + 1
 
 
 def test_the_classes_are_those_that_send() -> None:
