@@ -7,7 +7,7 @@ nobody here keeps a reference to what has been handed out.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .figures import Record
 
@@ -20,7 +20,7 @@ class _Nothing:
     pass
 
 
-GONE: weakref.ref[Capacity] = weakref.ref(_Nothing())  # type: ignore[assignment]
+GONE: weakref.ref[Any] = weakref.ref(_Nothing())
 """The capacity of a slot that another has followed.
 
 A collection calls the finalizers of a cycle in any order: that of a slot may come before the end of

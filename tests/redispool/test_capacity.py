@@ -13,7 +13,7 @@ import pytest
 from redispool import PoolOptions
 from redispool.capacity import Capacity
 from redispool.cells import Cells, Counts
-from redispool.figures import ACQUIRED, Record, Total
+from redispool.figures import Record, Total
 from redispool.gate import Gate
 from redispool.policy import Policy
 from redispool.slots import Slot
@@ -157,9 +157,10 @@ def test_a_place_has_one_slot_at_a_time() -> None:
 def test_the_figures_of_a_dropped_slot_stay() -> None:
     """The slot that takes the place of a dropped one goes on counting where that stopped."""
     capacity = Capacity(1, Gate(POLICY, at_once=9))
-    take(capacity).record.cells[ACQUIRED] = 7
+    for _ in range(7):
+        take(capacity).record.note_acquired()
 
-    take(capacity).record.cells[ACQUIRED] += 1
+    take(capacity).record.note_acquired()
 
     assert [record.acquired for record in capacity.records()] == [8]
 
@@ -328,7 +329,8 @@ def test_the_figures_of_ended_slots_stay() -> None:
     """What was counted in a place that a smaller pool has no more is still in the sum."""
     capacity = Capacity(2, Gate(POLICY, at_once=9))
     slot = take(capacity)
-    slot.record.cells[ACQUIRED] = 3
+    for _ in range(3):
+        slot.record.note_acquired()
     capacity.resize(1)
     capacity.resize(1)
     capacity.shut.set()
@@ -364,7 +366,7 @@ def test_resizing_often_costs_no_memory_and_no_figures() -> None:
     """New places go on counting where places that ended stopped."""
     capacity = Capacity(2, Gate(POLICY, at_once=9))
     for turn in range(50):
-        capacity.queue.permits[0].record.cells[ACQUIRED] += 1
+        capacity.queue.permits[0].record.note_acquired()
         capacity.resize(1 + turn % 2)
 
     assert len(capacity.records()) < 10

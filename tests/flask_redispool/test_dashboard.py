@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, redirect, request
+from flask.testing import FlaskClient
+
+from flask_redispool import RedisPool
+from flask_redispool.dashboard import RedisPoolDashboard
+from redispool.dashboard import Dashboard, data, pages
+
+from ..support.valkey import free_port
+from .conftest import MakeApp, factory_of
+
+HIDDEN = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _figures_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the processes of another one."""
+    monkeypatch.setenv("REDISPOOL_LIVE_DIRECTORY", str(tmp_path))
+
+
+def mounted(app: Flask, **options: Any) -> FlaskClient:
+    """A client of an application that has the dashboard; everybody may look."""
+    RedisPoolDashboard(RedisPool(), **{"authorize": lambda: True, "app": app, **options})
+    return app.test_client()
+
+
+def ask(client: FlaskClient, name: str) -> dict[str, Any]:
+    """What the dashboard answers to one of its requests for figures."""
+    answer = client.get(f"/redispool/{name}.json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = json.loads(answer.data)
+    return found
+
+
+def test_it_does_not_start_without_authorisation() -> None:
+    """Who says nothing of who may look gets no page that everybody sees."""
+    for nothing in (None, True, "everybody"):
+        with pytest.raises(TypeError, match=r"needs authorize=.*Flask-Login"):
+            RedisPoolDashboard(RedisPool(), nothing)  # type: ignore[arg-type]
+
+
+def test_who_is_not_let_in_sees_nothing(shop: Flask) -> None:
+    """Neither the page, nor its files, nor its figures; a response of the callable is sent."""
+
+    def authorize() -> Any:
+        return redirect("/login") if "login" in request.args else False
+
+    client = mounted(shop, authorize=authorize)
+    for name in ("", "dashboard.js", "pools.json", "options.json", "fleet.json", "nothing"):
+        assert client.get(f"/redispool/{name}").status_code == 403
+    assert client.get("/redispool/?login").headers["Location"] == "/login"
+
+
+def test_the_page_and_its_files_need_nobody_else(shop: Flask) -> None:
+    """Script and style come from the package; nothing stands in the page that a policy forbids."""
+    client = mounted(shop)
+    page = client.get("/redispool/")
+    text = page.get_data(as_text=True)
+
+    assert page.content_type == "text/html; charset=utf-8"
+    assert "default-src 'none'; script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "<style" not in text
+    assert " style=" not in text
+    assert "://" not in text
+    for name, (_, content_type) in pages.FILES.items():
+        answer = client.get(f"/redispool/{name}")
+        assert (answer.status_code, answer.content_type) == (200, content_type)
+        assert "innerHTML" not in answer.get_data(as_text=True)
+
+
+def test_it_changes_nothing(shop: Flask) -> None:
+    """Other methods than GET and HEAD are refused, and so are unknown paths."""
+    client = mounted(shop)
+
+    assert client.head("/redispool/").status_code == 200
+    assert client.post("/redispool/").status_code == 405
+    assert client.delete("/redispool/pools.json").status_code == 405
+    assert client.get("/redispool/secrets.json").status_code == 404
+    assert Dashboard(lambda: factory_of(shop)).answer("", "PUT").status == 405
+
+
+def test_it_shows_the_pools(shop: Flask) -> None:
+    """Each pool with its figures and long leases; before the first, why there is nothing."""
+    client = mounted(shop)
+    assert "no process has shown figures" in ask(client, "pools")["note"]
+    factory = factory_of(shop)
+    factory.client().ping()
+
+    with factory.pool().connection():
+        [pool] = ask(client, "pools")["pools"]
+
+    assert (pool["stats"]["in_use"], pool["stats"]["acquired_total"]) == (1, 2)
+    assert pool["holders"][0]["place"].endswith("in test_it_shows_the_pools")
+    assert ask(client, "pools")["pools"][0]["holders"] == []
+
+
+def test_it_shows_the_fleet_and_the_options(make_app: MakeApp) -> None:
+    """What the server knows of all hosts, and what each alias is set to, secrets masked."""
+    app = make_app()
+    client = mounted(app)
+    factory_of(app).client().ping()
+
+    assert ask(client, "fleet")["rows"][0]["alias"] == "default"
+    options = {row["option"] for row in ask(client, "options")["rows"]}
+    assert {"MAX_CONNECTIONS", "TIMEOUT"} <= options
+
+
+def test_it_shows_no_secret(make_app: MakeApp) -> None:
+    """A password stands in none of the answers, whatever fails."""
+    url = f"redis://:{HIDDEN}@127.0.0.1:{free_port()}/0"
+    app = make_app(REDISPOOL={"default": {"URL": url, "RETRIES": 0, "TIMEOUT": 0.2}})
+    client = mounted(app)
+
+    for name in ("fleet", "options", "pools"):
+        assert HIDDEN not in json.dumps(ask(client, name))
+
+
+def test_an_outage_does_not_stop_it(make_app: MakeApp) -> None:
+    """While the server is away the figures are there, with the reason; the fleet says what is."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    app = make_app(REDISPOOL={"default": {"URL": url, "RETRIES": 0, "TIMEOUT": 0.2}})
+    client = mounted(app)
+
+    fleet = ask(client, "fleet")
+    [pool] = ask(client, "pools")["pools"]
+
+    assert "no answer from" in fleet["errors"][0]
+    assert "refused" in pool["stats"]["away_reason"]
+
+
+def test_many_who_look_ask_the_server_once(shop: Flask) -> None:
+    """The fleet is asked for anew after some seconds, and by one of all who look."""
+    now = [100.0]
+    fleet = data.Fleet(factory_of(shop), clock=lambda: now[0])
+    found: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: found.append(fleet.ask())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    now[0] += data.FLEET_FOR - 0.1
+    later = fleet.ask()
+    now[0] += 0.2
+
+    assert all(each is found[0] for each in [*found, later])
+    assert fleet.ask() is not found[0]
+
+
+def test_a_response_may_be_made(shop: Flask) -> None:
+    """``authorize`` may answer itself, as a view does."""
+    client = mounted(shop, authorize=lambda: Response("who are you?", 401))
+
+    assert client.get("/redispool/").status_code == 401
