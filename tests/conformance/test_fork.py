@@ -86,6 +86,8 @@ def test_fork_interrupted_at_every_line(
 ) -> None:
     """A signal that strikes a child as it comes into being leaves nothing of its parent's to it."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python would print it there
+    # The pools of other tests, which may not have been collected yet, have lines of their own.
+    monkeypatch.setattr(fork, "_references", set())
     pools = [make_pool(max_connections=2) for _ in range(3)]
     line, came_to_that = 0, True
     while came_to_that:

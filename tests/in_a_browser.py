@@ -1,0 +1,163 @@
+"""The dashboard in a real browser, before gunicorn with four workers under load.
+
+Not among the quick tests, for it needs Chromium: ``tox run -e browser``. Pictures are kept where
+``PICTURES`` says.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+
+from tests.support import Valkey, eventually
+from tests.support.valkey import free_port
+
+SAMPLE = Path(__file__).parents[1] / "sample_projects" / "flask_app"
+PICTURES = os.environ.get("PICTURES")
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+WORKERS = 4
+
+
+@pytest.fixture
+def site(own_server: Valkey) -> Iterator[str]:
+    """The sample under gunicorn, with somebody who asks all the time."""
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "gunicorn", "-w", str(WORKERS), "-k", "gthread"]
+    command += ["--threads", "8", "-b", address.removeprefix("http://"), "app:create_app()"]
+    environment = {**os.environ, "REDIS_URL": own_server.url}
+    with subprocess.Popen(command, cwd=SAMPLE, env=environment, stderr=subprocess.DEVNULL) as web:
+        try:
+            eventually(lambda: answers(f"{address}/keyed/1"), within=30.0)
+            with subprocess.Popen([sys.executable, "-c", LOAD, address]) as load:
+                try:
+                    yield address
+                finally:
+                    load.kill()
+        finally:
+            web.terminate()
+
+
+LOAD = """
+import sys, threading, urllib.request
+def ask(n):
+    while True:
+        try:
+            urllib.request.urlopen(f"{sys.argv[1]}/keyed/{n}", timeout=10).read()
+        except OSError:
+            pass
+threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+for thread in threads: thread.start()
+"""
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a browser without a window; anything that it complains of fails the test."""
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
+            complaints.append(message.text)
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 1280, "height": 960})
+        shown.on("console", note)
+        shown.on("pageerror", lambda error: complaints.append(str(error)))
+        yield shown
+        browser.close()
+    assert complaints == []
+
+
+def answers(address: str) -> bool:
+    """Whether the site is up."""
+    try:
+        with urllib.request.urlopen(address, timeout=5.0) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a picture of what is seen."""
+    if PICTURES:
+        page.evaluate("() => scrollTo(0, 0)")
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def tile(page: Page, name: str) -> str:
+    """The figure under `name` in the first row."""
+    return page.locator("#totals div", has=page.get_by_text(name, exact=True)).inner_text()
+
+
+def test_the_dashboard_lives(site: str, page: Page, own_server: Valkey) -> None:
+    """Cards of all workers that change, an outage and its end, on a screen and on a phone."""
+    page.goto(f"{site}/redispool/")
+    eventually(lambda: page.locator(".card").count() == WORKERS)
+    seconds = int(os.environ.get("PICTURES_AFTER", "3"))
+    curve = page.locator(".curve").first
+    eventually(lambda: (curve.get_attribute("d") or "").count("L") > seconds, seconds + 30.0)
+    assert f"\n{WORKERS}" in tile(page, "processes")
+    page.get_by_text("Options in force").click()
+    assert page.get_by_text("MAX_CONNECTIONS").is_visible()
+    page.get_by_text("Options in force").click()
+    picture(page, "dashboard")
+
+    own_server.stop()
+    page.wait_for_selector("#outages p", timeout=20_000)
+    assert "cannot be reached" in page.inner_text("#outages")
+    picture(page, "outage")
+    own_server.start()
+    page.wait_for_selector("#outages p", state="detached", timeout=20_000)
+
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    overflow = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert page.evaluate(overflow), "the page is wider than a phone"
+    picture(page, "dashboard-phone")
+
+
+def test_the_keyboard_reaches_everything(site: str, page: Page) -> None:
+    """Tab leads from the link past the head to the button and the tables; focus stays there."""
+    page.goto(f"{site}/redispool/")
+    page.wait_for_selector(".card")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "To the pools"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#pause", "aria-pressed") == "true"
+    assert page.inner_text("#state") == "Paused"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    focus = "document.activeElement.getAttribute('aria-labelledby')"
+    assert page.evaluate(focus) == "leases"
+    eventually(lambda: page.inner_text("#state") == "Live")
+    assert page.evaluate(focus) == "leases"
+
+
+def test_a_killed_worker_goes(site: str, page: Page) -> None:
+    """Its card is gone with the next look."""
+    page.goto(f"{site}/redispool/")
+    eventually(lambda: page.locator(".card").count() == WORKERS)
+    name = page.inner_text(".card h3 >> nth=0")
+    os.kill(int(name.rpartition(" ")[2]), 9)
+
+    eventually(lambda: name not in page.locator(".card h3").all_inner_texts())
+
+
+def test_what_comes_from_elsewhere_is_text(site: str, page: Page, own_server: Valkey) -> None:
+    """A client that calls itself markup is shown as what it is."""
+    with redis.Redis.from_url(own_server.url, client_name="<img/src=x/onerror=alert(1)>") as other:
+        other.ping()
+        page.goto(f"{site}/redispool/")
+        page.wait_for_selector("#fleet-table td")
+        assert "<img/src=x" in page.inner_text("#fleet-table")
+        assert page.locator("#fleet-table img").count() == 0
