@@ -21,7 +21,8 @@ import importlib, importlib.metadata, pkgutil, sys
 
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(".__main__"):
+    # The panels are for those who have installed the toolbar of their framework.
+    if not module.name.endswith((".__main__", "_redispool.debug_toolbar")):
         importlib.import_module(module.name)
 print(package.__file__)
 print(*sorted(each.name.lower() for each in importlib.metadata.distributions()))
@@ -117,6 +118,13 @@ def test_the_licence_travels_with_the_code(distribution: PathDistribution) -> No
     assert "redispool contributors" in (distribution.read_text("licenses/LICENSE") or "")
 
 
+def test_the_template_of_the_panels_travels_with_the_code(wheel: Path) -> None:
+    """What the panels show is drawn by a template that the wheel carries."""
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert "redispool/recording/templates/redispool_recording.html" in names
+
+
 @pytest.mark.parametrize(
     ("package", "extra", "brought", "absent"),
     [
@@ -129,7 +137,7 @@ def test_the_licence_travels_with_the_code(distribution: PathDistribution) -> No
 def test_the_wheel_works_in_an_empty_environment(
     tmp_path: Path, wheel: Path, package: str, extra: str, brought: set[str], absent: set[str]
 ) -> None:
-    """With its extra and nothing more, each module of a package is imported without a warning."""
+    """With its extra alone, each module but a toolbar's panel is imported without a warning."""
     venv.create(tmp_path, symlinks=True)
     python = tmp_path / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
