@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
@@ -35,6 +34,9 @@ def view(request: HttpRequest, name: str = "") -> HttpResponse:
             "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE"
         )
     if not user.is_authenticated:
+        # Only here: it needs the models of django.contrib.auth, and so the settings.
+        from django.contrib.auth.views import redirect_to_login
+
         return redirect_to_login(request.get_full_path(), _login_url())
     if not (user.is_active and user.is_staff):
         raise PermissionDenied

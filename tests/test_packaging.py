@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from redispool.dashboard.pages import FILES
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("redispool", "flask_redispool", "django_redispool")
 
@@ -23,7 +25,9 @@ import importlib, importlib.metadata, pkgutil, sys
 
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(".__main__") and module.name not in sys.argv[2:]:
+    # The panels are for those who have installed the toolbar of their framework.
+    left_out = module.name.endswith((".__main__", "_redispool.debug_toolbar"))
+    if not left_out and module.name not in sys.argv[2:]:
         importlib.import_module(module.name)
 print(package.__file__)
 print(*sorted(each.name.lower() for each in importlib.metadata.distributions()))
@@ -121,6 +125,21 @@ def test_the_licence_travels_with_the_code(distribution: PathDistribution) -> No
     assert "redispool contributors" in (distribution.read_text("licenses/LICENSE") or "")
 
 
+def test_the_template_of_the_panels_travels_with_the_code(wheel: Path) -> None:
+    """What the panels show is drawn by a template that the wheel carries."""
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert "redispool/recording/templates/redispool_recording.html" in names
+
+
+def test_the_dashboard_travels_with_the_code(wheel: Path) -> None:
+    """The page, its script and style, and the link in Django's admin are in the wheel."""
+    names = zipfile.ZipFile(wheel).namelist()
+
+    files = {f"redispool/dashboard/static/{name}" for name, _ in FILES.values()}
+    assert {*files, "django_redispool/templates/admin/index.html"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("package", "extra", "brought", "absent"),
     [
@@ -136,7 +155,7 @@ def test_the_wheel_works_in_an_empty_environment(
 ) -> None:
     """With its extra and nothing more, each module of a package is imported without a warning.
 
-    Without any, all but those modules that need one.
+    But for the panels of the toolbars, and without any extra for those modules that need one.
     """
     venv.create(tmp_path, symlinks=True)
     python = tmp_path / "bin" / "python"
