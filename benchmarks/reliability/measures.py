@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 import time
 import timeit
@@ -18,6 +16,7 @@ from redispool.testing import FaultProxy, Server
 
 from ..contenders import Contender
 from . import keyed
+from .children import tries_of_child
 
 Figures: TypeAlias = dict[str, float | int | str]
 
@@ -219,32 +218,11 @@ def forks(contender: Contender, quick: bool) -> Figures:
         def fork_often() -> None:
             nonlocal hung
             for _ in range(20 if quick else 100):
-                hung += trouble_of_child(client) != ""
+                hung += tries_of_child(client)[-1] != ""
             over.set()
 
         run(lambda number: fork_often() if number == 8 else busy(number), 9)
     return {"children that hang or fail": hung}
-
-
-def trouble_of_child(client: redis.Redis, within: int = 1) -> str:
-    """What a forked child that sends a command says of it, in a word; nothing where all is well.
-
-    Args:
-        client: of the parent.
-        within: seconds until it hangs.
-    """
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(within)
-        try:
-            os._exit(1 if keyed.is_wrong(1, client.get(keyed.key(1))) else 0)
-        finally:
-            os._exit(2)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return "hangs"
-    return ("", "wrong reply", "fails")[os.WEXITSTATUS(status)]
 
 
 @measure

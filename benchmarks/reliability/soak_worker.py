@@ -23,7 +23,7 @@ from redispool import ConnectionPool, Redis
 from redispool.testing import eventually
 
 from . import keyed
-from .measures import trouble_of_child
+from .children import tries_of_child
 
 THREADS = 8
 
@@ -34,8 +34,13 @@ Without them the main thread stands in the queue most of the time, and its signa
 """
 
 
-CHILD_WITHIN = 5
-"""Seconds for a forked child: a reply that is lost takes it one of them, and a fault may follow."""
+CHILD_WITHIN = 5.0
+"""Seconds until a forked child hangs: the pool promises a reply or an error within three."""
+
+CHILD_PATIENCE = 10.0
+"""Seconds for which a child tries again after an error, as the threads do. One fault after another
+may take each of a few tries from it, but not from all of so many; what it inherited does.
+"""
 
 
 class Alarm(BaseException):
@@ -182,7 +187,9 @@ def disturb(pool: ConnectionPool, client: Redis, counts: Counter[str], until: fl
             pool.resize(random.randint(1, 2 * bound))
         elif chance < 0.25:
             counts["forks"] += 1
-            if trouble := trouble_of_children(client):
+            *before, trouble = tries_of_child(client, CHILD_WITHIN, CHILD_PATIENCE)
+            counts["errors of children"] += len(before)
+            if trouble:
                 counts["bad children"] += 1
                 counts[f"bad children: {trouble}"] += 1
     pool.resize(bound)
@@ -219,21 +226,6 @@ def awaits_reply(pool: ConnectionPool) -> bool:
         connection.ledger.owed > 0 and any(lease.thread == own for lease in list(connection.lease))
         for connection in pool.capacity.connections()
     )
-
-
-def trouble_of_children(client: Redis) -> str:
-    """What one forked child and then another could not do, though the server was there between.
-
-    A child that finds the server away is none of the pool's faults, so one alone says nothing.
-    """
-    first = trouble_of_child(client, CHILD_WITHIN)
-    if first in ("", "wrong reply"):
-        return first
-    try:
-        client.ping()
-    except redis.RedisError:
-        return ""
-    return trouble_of_child(client, CHILD_WITHIN)
 
 
 def lost_slots(pool: ConnectionPool, bound: int) -> int:
