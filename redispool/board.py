@@ -31,6 +31,8 @@ except ImportError:  # on Windows
     lockf = None  # type: ignore[assignment]
 
 SUFFIX = ".pool"
+UNFINISHED = ".new"
+"""What is added to the name of a file until it is whole."""
 MAGIC = b"redispool board 1\n"
 """What a file of this layout begins with."""
 ABOUT, OUTAGE, CELLS = 64, 2048, 3072
@@ -63,7 +65,10 @@ class Board:
         self._chunks: dict[int, memoryview] = {}
         name = f"{self._process}-{secrets.token_hex(4)}{SUFFIX}"
         self.path = directory / name
-        unfinished = directory / f"{name}.new"
+        self._file = -1
+        # First of all: another thread that looks must not open the file, see `image`.
+        _own[name] = weakref.ref(self, lambda _: _own.pop(name, None) and None)
+        unfinished = directory / f"{name}{UNFINISHED}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(unfinished, flags, 0o600)
         try:
@@ -78,7 +83,6 @@ class Board:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
             raise
-        _own[name] = weakref.ref(self, lambda _: _own.pop(name, None) and None)
 
     def cells(self) -> memoryview:
         """Memory for `Cells`."""
@@ -140,8 +144,8 @@ def is_alive(file: int) -> bool:
 
 
 def own_board(name: str) -> Board | None:
-    """The board of this process whose file is called `name`."""
-    reference = _own.get(name)
+    """The board of this process whose file is called `name`, be it finished or not."""
+    reference = _own.get(name.removesuffix(UNFINISHED))
     board = reference() if reference is not None else None
     return board if board is not None and board._process == os.getpid() else None
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from .board import ABOUT, CELLS, HEAD_BYTES, MAGIC, OUTAGE, SUFFIX, is_alive, own_board
@@ -49,6 +49,10 @@ class LivePool:
     """Who holds connections for longer than one command, the longest first."""
 
 
+MAKING = 60.0
+"""Seconds after which a file that nobody has locked is not about to be finished any more."""
+
+
 class Unreadable(Exception):
     """Why nothing can be seen, in words for the user."""
 
@@ -81,7 +85,7 @@ def _image(path: Path) -> bytes | None:
     """What stands in a file; None where its process is gone, or has not finished making it."""
     board = own_board(path.name)
     if board is not None:
-        return board.image()
+        return board.image() if path.suffix == SUFFIX else None
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -89,8 +93,10 @@ def _image(path: Path) -> bytes | None:
     try:
         if is_alive(file):
             return _whole(file) if path.suffix == SUFFIX else None
-        with contextlib.suppress(OSError):
-            path.unlink()
+        # Its process may be about to lock it.
+        if path.suffix == SUFFIX or time() - os.fstat(file).st_mtime > MAKING:
+            with contextlib.suppress(OSError):
+                path.unlink()
         return None
     finally:
         os.close(file)

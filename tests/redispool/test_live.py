@@ -354,6 +354,50 @@ def test_what_is_no_board_is_left_alone(factory: PoolFactory) -> None:
     assert list(live._parsed([b"another layout" * 1000, b""])) == []
 
 
+def test_a_look_does_not_disturb_a_file_that_is_being_made(
+    factory: PoolFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may look at any moment: the file stays, and locked, so others see it."""
+    assert factory.directory is not None
+    directory, program, rename = factory.directory, board._program, Path.rename
+    looks = []
+
+    def look() -> None:
+        looks.append([path.suffix for path in directory.iterdir()])
+        live.read(directory)
+
+    def program_after_a_look() -> dict[str, object]:
+        look()
+        return program()
+
+    def rename_before_a_look(path: Path, target: Path) -> Path:
+        renamed = rename(path, target)
+        look()
+        return renamed
+
+    monkeypatch.setattr(board, "_program", program_after_a_look)
+    monkeypatch.setattr(Path, "rename", rename_before_a_look)
+    factory.client().ping()
+
+    assert looks == [[".new"], [".pool"]]
+    seen = in_child(lambda: [pool.process for pool in factory.live()])
+    assert seen == [os.getpid()]
+
+
+def test_a_file_that_is_not_locked_yet_is_not_taken_for_a_dead_ones(factory: PoolFactory) -> None:
+    """Between making a file and locking it, another process may look; later it is removed."""
+    factory.client().ping()
+    assert factory.directory is not None
+    unfinished = factory.directory / "1-0.pool.new"
+    unfinished.touch()
+    factory.live()
+    assert unfinished.exists()
+
+    os.utime(unfinished, (0, 0))
+    factory.live()
+    assert not unfinished.exists()
+
+
 def test_no_secret_is_written(flushed: Valkey, tmp_path: Path) -> None:
     """Neither the password nor the arguments of the program stand in the file."""
     url = flushed.url.replace("redis://", "redis://default:hunter2@")
