@@ -21,7 +21,8 @@ class RedisPoolDashboard:
     Args:
         pools: the extension that makes the pools.
         authorize: called within each request, before anything is shown: True lets the request in,
-            False answers 403, and a response (a redirect to a login) is sent as it is.
+            False, None and the like answer 403, and a response (a redirect to a login) is sent as
+            it is.
         app: the application; or call `init_app`.
         url_prefix: where the page is.
 
@@ -57,9 +58,9 @@ class RedisPoolDashboard:
         @made.before_request
         def let_in() -> ResponseReturnValue | None:
             allowed = self._authorize()
-            if isinstance(allowed, bool):
-                return None if allowed else abort(403)
-            return allowed
+            if not allowed:  # also None, of who forgot to return, or of a column without a value
+                abort(403)
+            return None if isinstance(allowed, bool) else allowed
 
         def show(name: str = "") -> Response:
             answer = dashboard.answer(name, request.method)

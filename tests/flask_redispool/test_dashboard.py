@@ -58,6 +58,15 @@ def test_who_is_not_let_in_sees_nothing(shop: Flask) -> None:
     assert client.get("/redispool/?login").headers["Location"] == "/login"
 
 
+@pytest.mark.parametrize("nothing", [None, 0, ""])
+def test_who_says_nothing_lets_nobody_in(shop: Flask, nothing: object) -> None:
+    """A callable that forgot to return, or gives a column without a value, is no permission."""
+    client = mounted(shop, authorize=lambda: nothing)
+
+    assert client.get("/redispool/").status_code == 403
+    assert client.get("/redispool/pools.json").status_code == 403
+
+
 def test_the_page_and_its_files_need_nobody_else(shop: Flask) -> None:
     """Script and style come from the package; nothing stands in the page that a policy forbids."""
     client = mounted(shop)
