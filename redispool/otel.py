@@ -98,7 +98,7 @@ READ: dict[str, tuple[str, str, str, Values]] = {
         _entries("redispool.kind", "checks_total"),
     ),
     "redispool.connection.use": (
-        *(COUNTER, "s", "How long connections were in use, all together."),
+        *(COUNTER, "s", "How long connections were in use, by uses of 1 ms and more."),
         _field("use_seconds_sum"),
     ),
     "redispool.command.shared": (

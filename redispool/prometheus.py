@@ -205,7 +205,7 @@ def _by_kind(names: Labels, rows: Rows) -> Iterator[Metric]:
 def _times(names: Labels, rows: Rows) -> Iterator[Metric]:
     text = "Time in the queue of those who had to wait for a connection, and got one."
     wait = HistogramMetricFamily("redispool_wait_seconds", text, labels=names)
-    text = "Time from taking a connection to giving it back."
+    text = "Time from taking a connection to giving it back; the sum is of uses of 1 ms and more."
     use = HistogramMetricFamily("redispool_use_seconds", text, labels=names)
     text = "Connections opened, and the time that connecting took."
     connect = SummaryMetricFamily("redispool_connect_seconds", text, labels=names)
