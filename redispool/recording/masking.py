@@ -35,12 +35,17 @@ def secrets(words: Sequence[str]) -> set[int]:
     if name in {"HELLO", "MIGRATE"}:
         return _after_auth(words)
     if (name, second) == ("CONFIG", "SET"):
-        return {at + 1 for at in range(2, len(words), 2) if _SECRET_SETTING.search(words[at])}
-    if (name, second) == ("SENTINEL", "SET"):
-        return {at + 1 for at in range(3, len(words), 2) if _SECRET_SETTING.search(words[at])}
+        return _of_settings(words, 2)
+    if (name, second) in {("SENTINEL", "SET"), ("SENTINEL", "CONFIG")}:
+        return _of_settings(words, 3)
     if (name, second) == ("ACL", "SETUSER"):
         return {at for at in range(3, len(words)) if words[at].startswith(_ACL_SECRETS)}
     return set()
+
+
+def _of_settings(words: Sequence[str], first: int) -> set[int]:
+    """The values of settings that are secret; names and values alternate from `first` on."""
+    return {at + 1 for at in range(first, len(words), 2) if _SECRET_SETTING.search(words[at])}
 
 
 def _after_auth(words: Sequence[str]) -> set[int]:

@@ -260,6 +260,8 @@ def test_what_is_kept_has_a_bound(client: Redis) -> None:
          'MIGRATE h 1 "" 0 10 AUTH *** KEYS a'),
         (("MIGRATE", "h", 1, "k", 0, 10, "AUTH2", "u", "pw"), "MIGRATE h 1 k 0 10 AUTH2 *** ***"),
         (("SENTINEL SET", "m", "auth-pass", "pw"), "SENTINEL SET m auth-pass ***"),
+        (("SENTINEL CONFIG SET", "sentinel-pass", "pw"), "SENTINEL CONFIG SET sentinel-pass ***"),
+        (("SENTINEL", "CONFIG", "GET", "*"), "SENTINEL CONFIG GET *"),
         (("SET", "key", "x" * 70), f"SET key {'x' * 60}… (70)"),
         (("MGET", *range(22)), "MGET " + " ".join(map(str, range(20))) + " … (2 more)"),
         (("SET", b"\xff", memoryview(b"m")), r"SET \xff m"),
