@@ -76,6 +76,8 @@ class Board:
             lockf(self._file, LOCK_EX)
             self._head = self._map(0, HEAD_BYTES)
             text = json.dumps({**about, "process": self._process, **_program()}).encode()
+            if len(text) > OUTAGE - ABOUT:
+                raise OSError("the names of the pool and its server are too long to be shown")
             self._write(ABOUT, OUTAGE, text)
             self._head[: len(MAGIC)] = MAGIC
             unfinished.rename(self.path)  # whole, and locked, before anyone sees it

@@ -398,6 +398,14 @@ def test_a_file_that_is_not_locked_yet_is_not_taken_for_a_dead_ones(factory: Poo
     assert not unfinished.exists()
 
 
+def test_a_name_that_is_too_long_hides_no_other_pool(flushed: Valkey, tmp_path: Path) -> None:
+    """That pool works and is not shown; those of all others are read as ever."""
+    aliases = {"default": flushed.url, "a" * 3000: flushed.url}
+    with PoolFactory(aliases, base_path=tmp_path) as factory:
+        assert all(factory.client(alias).ping() for alias in aliases)
+        assert [pool.stats.alias for pool in factory.live()] == ["default"]
+
+
 def test_no_secret_is_written(flushed: Valkey, tmp_path: Path) -> None:
     """Neither the password nor the arguments of the program stand in the file."""
     url = flushed.url.replace("redis://", "redis://default:hunter2@")
