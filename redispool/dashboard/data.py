@@ -45,7 +45,8 @@ class Fleet:
     """The connections of all processes on all hosts, as the server's CLIENT LIST tells.
 
     It may take as long as a checkout and a reply may take, so it is asked apart from the pools; of
-    many who ask at the same time one asks the server.
+    many who ask at the same time one asks the server; the others get what was known before, so that
+    a server that is away holds up one thread, however many pages are open.
     """
 
     def __init__(self, factory: PoolFactory, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,6 +56,9 @@ class Fleet:
 
     def ask(self) -> dict[str, Any]:
         """``{"rows", "errors"}``, a few seconds old at most where the server answers."""
+        known = self._known
+        if known is not None and self._asking.locked():
+            return known[1]
         with self._asking:
             if self._known is None or self._clock() - self._known[0] >= FLEET_FOR:
                 found = _report("clients", self._factory)

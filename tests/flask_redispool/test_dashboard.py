@@ -163,6 +163,37 @@ def test_many_who_look_ask_the_server_once(shop: Flask) -> None:
     assert fleet.ask() is not found[0]
 
 
+def test_who_looks_does_not_wait_for_who_asks_the_server(
+    shop: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one waits for a server that is away, the others get what was known before."""
+    now = [100.0]
+    fleet = data.Fleet(factory_of(shop), clock=lambda: now[0])
+    known = fleet.ask()
+    asking, answered = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict[str, Any]:
+        asking.set()
+        assert answered.wait(20)
+        return {}
+
+    monkeypatch.setattr(data, "_report", slow)
+    now[0] += data.FLEET_FOR
+    asker = threading.Thread(target=fleet.ask)
+    asker.start()
+    assert asking.wait(20)
+    other: list[dict[str, Any]] = []
+    looker = threading.Thread(target=lambda: other.append(fleet.ask()))
+    looker.start()
+    looker.join(5)
+    found = list(other)
+    answered.set()
+    asker.join()
+    looker.join()
+
+    assert found == [known]
+
+
 def test_a_response_may_be_made(shop: Flask) -> None:
     """``authorize`` may answer itself, as a view does."""
     client = mounted(shop, authorize=lambda: Response("who are you?", 401))
