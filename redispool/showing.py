@@ -33,6 +33,7 @@ class Showing:
     def _begin_to_show(self) -> None:
         """In this process nothing is shown yet."""
         self._boards: dict[str, Board | None] = {}  # one at most; None where it cannot be made
+        self._complained = False
         self._token = secrets.token_hex(8)
 
     def show(self, slot: Slot) -> None:
@@ -96,6 +97,9 @@ class Showing:
             return None
 
     def _cannot(self, error: OSError) -> None:
+        if self._complained:  # a full disk would be told at each dial
+            return
+        self._complained = True
         logs.info(
             "pool %r: its figures are not shown to others: %s",
             self.alias,

@@ -323,6 +323,23 @@ def test_a_full_disk_harms_nobody(
     assert list((tmp_path / "live").iterdir()) == []
 
 
+def test_a_full_disk_is_told_once(
+    factory: PoolFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once that figures are not shown, however many connections are opened."""
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(board.Board, "record", full)
+    pool = factory.pool()
+    with caplog.at_level("INFO", "redispool"), pool.connection(), pool.connection():
+        pass
+
+    told = [getattr(record, "event", "") for record in caplog.records]
+    assert told.count("figures_not_shown") == 1
+
+
 def test_nothing_is_shown_where_that_is_switched_off(flushed: Valkey, tmp_path: Path) -> None:
     """An empty directory is none."""
     with PoolFactory(flushed.url, base_path=tmp_path, live_directory="") as factory:
