@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -140,9 +141,29 @@ def caller() -> str:
     return _outside(sys._getframe(1))
 
 
+_turns: list[None] = [None]
+"""One at a time looks at the frames of others; who finds no turn here does without."""
+
+
 def where_is(thread: int) -> str:
-    """The line of the application's code that `thread` is running; empty where it has ended."""
-    frame = sys._current_frames().get(thread)
+    """The line of the application's code that `thread` is running; empty where nobody can tell.
+
+    A collection within ``sys._current_frames()`` may run a finalizer, and another thread that calls
+    the same meanwhile then stops the interpreter for ever (CPython issue 106883, mended in later
+    releases only). So nothing is collected here, and nobody else looks.
+    """
+    try:
+        _turns.pop()
+    except IndexError:
+        return ""
+    collects = gc.isenabled()
+    try:
+        gc.disable()
+        frame = sys._current_frames().get(thread)
+    finally:
+        if collects:
+            gc.enable()
+        _turns.append(None)
     return _outside(frame) if frame is not None else ""
 
 
