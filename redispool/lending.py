@@ -122,12 +122,12 @@ class Lending(Lifecycle, RedisPyPool, Hooks):
             ForkedLease: it belongs to the parent process.
         """
         slot: Slot | None = getattr(connection, "slot", None)
-        if slot is None or slot.capacity is not self.capacity.reference or not slot.reference():
-            # A collection may have taken the slot, and a generator gives back what it held. Up to
-            # Python 3.14 weak references are cleared before that: to others the place is free.
-            if slot is not None and (slot.capacity is GONE or not slot.reference()):
-                connection.end()
-                return
+        if slot is not None and (slot.capacity is GONE or slot.reference() is None):
+            # A collection has taken the slot, and a generator of the same cycle gives back what it
+            # held. The reference is cleared before any finalizer runs, or is not: both are seen.
+            connection.end()
+            return
+        if slot is None or slot.capacity is not self.capacity.reference:
             self._refuse(connection)
         try:
             lease = connection.lease.pop()

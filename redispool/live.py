@@ -143,7 +143,7 @@ def _pool(about: dict[str, Any], image: bytes, now: float) -> LivePool:
         oldest_wait_seconds=_ago(shown["waiting_since"], now),
         pubsub=0,
         pubsub_timeouts_total=0,
-        shared_in_flight=int(shown["shared_in_flight"]),
+        shared_in_flight=0,  # what changes several times within each turn of a loop is not shown
         away_seconds=_ago(shown["away_since"], now),
         away_reason=_text(image, OUTAGE, CELLS) if shown["away_since"] else "",
         leak_suspects=len(suspects),

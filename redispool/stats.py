@@ -71,7 +71,7 @@ class PoolStats:
     shared_commands_total: int
     """Commands that shared a connection with others (``multiplex``)."""
     shared_in_flight: int
-    """Of these, those that wait now: to be written, or for their reply."""
+    """Of these, those that wait now: to be written, or for their reply; 0 of another process."""
     away_seconds: float
     """How long the server has been away; 0 while nothing is known against it."""
     away_reason: str
