@@ -93,11 +93,15 @@ def test_gunicorn_preload_e2e(flushed: Valkey, tmp_path: Path) -> None:
         site(tmp_path / "log", flushed, "--workers", "4", "--preload") as web,
         Watcher(flushed) as watcher,
     ):
-        found = [json.loads(answer) for answer in load(web, keys(REQUESTS))]
+        found: list[Any] = []
+        # Which worker takes a request is the kernel's choice, and one may be passed over for long.
+        while len({answer["process"] for answer in found}) < 4:
+            found += map(json.loads, load(web, keys(REQUESTS)))
         (masters,) = {tuple(answer["loaded"].values()) for answer in found}
         assert str(masters[1]) in {row["id"] for row in flushed.clients()}, "the master's is open"
 
-    assert [answer["value"] for answer in found] == [f"value of {n}" for n in range(REQUESTS)]
+    values = [f"value of {number}" for number in range(REQUESTS)]
+    assert [answer["value"] for answer in found] == values * (len(found) // REQUESTS)
     users: dict[int, set[int]] = defaultdict(set, {masters[1]: {masters[0]}})
     for answer in found:
         users[answer["connection"]].add(answer["process"])
