@@ -48,6 +48,7 @@ class Lending(Lifecycle, RedisPyPool, Hooks):
         self._subscriptions: dict[str, Self] = {}
         self.state_of_clients: dict[str, Any] | None = None
         """The attributes that all clients of the pool begin with."""
+        self._next_look_for_leaks = 0.0
         self.policy = Policy.of(self.options)
         self.listeners = Listeners()
         self.channel = Channel(alias, self.options.server, self.face)
@@ -73,7 +74,11 @@ class Lending(Lifecycle, RedisPyPool, Hooks):
         limit = self.options.max_waiting
         if limit and self.capacity.queue.count() >= limit and not first:
             raise wording.too_many_waiting(self)
-        leases.report_leaks(self, started)
+        threshold = self.options.leak_threshold
+        if threshold is not None and started >= self._next_look_for_leaks:
+            # All leases are looked at: not by each of many who have to wait at the same time.
+            self._next_look_for_leaks = started + threshold / 10
+            leases.report_leaks(self, started)
 
     def _came(self, free: Free | None, started: float, *, first: bool) -> Free:
         """What came of waiting since `started`; the error, where nothing did."""

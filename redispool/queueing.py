@@ -156,18 +156,19 @@ class SlotQueue:
         Args:
             deadline: on the monotonic clock.
             stop: given the time; whether waiting makes no sense any more.
-            heal: called before each look for what is free; may find what was lost.
+            heal: may find what was lost; called after each sleep, and before giving up.
             first: whether this caller was served already, in vain, and so goes before all others.
         """
         waiter = Waiter()
         try:
             self.enter(waiter, first=first)
-            heal()
             # Only now: what came free since the last look would otherwise be missed.
             self.hand_over()
             while not waiter.inbox:
                 now = monotonic()
                 if now >= deadline or stop(now):
+                    heal()
+                    self.hand_over()
                     break
                 waiter.sleep(min(deadline - now, self.look_again_in(waiter, now)))
                 if not waiter.inbox:
@@ -223,9 +224,9 @@ class SlotQueue:
     def leave(self, waiter: Waiter, *, keep: bool) -> Free | None:
         """Go out of the queue, with what was handed over (`keep`) or leaving it to the others."""
         waiter.gone = True
-        # The look before saves the exception, the frame of which an interruption would keep alive,
-        # and with it what was handed over.
-        if waiter in self.waiters:
+        # Whoever filled the inbox took the waiter out before. The second look saves the exception,
+        # the frame of which an interruption would keep alive, and with it what was handed over.
+        if not waiter.inbox and waiter in self.waiters:
             try:
                 self.waiters.remove(waiter)
             except ValueError:

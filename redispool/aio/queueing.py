@@ -79,12 +79,13 @@ async def wait(
     waiter = AsyncBell()
     try:
         queue.enter(waiter, first=first)
-        heal()
         # Only now: what came free since the last look would otherwise be missed.
         queue.hand_over()
         while not waiter.inbox:
             now = monotonic()
             if now >= deadline or stop(now):
+                heal()
+                queue.hand_over()
                 break
             await waiter.doze(min(deadline - now, queue.look_again_in(waiter, now)))
             if not waiter.inbox:

@@ -32,6 +32,22 @@ def test_who_waits_brings_it_to_light(
         assert len(messages(caplog)) == 1
 
 
+def test_not_each_of_many_who_wait_looks_for_leaks(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits looks at all leases only where nobody did for a tenth of the threshold."""
+    clock, looks = Clock(monkeypatch), list[float]()
+    monkeypatch.setattr(leases, "report_leaks", lambda pool, now: looks.append(now))
+    pool = make_pool(max_connections=1, leak_threshold=60.0)
+    with pool.connection():
+        for seconds in (0.0, 5.9, 0.2, 5.9, 0.2):
+            clock.advance(seconds)
+            with pytest.raises(PoolTimeout):
+                pool.acquire(timeout=0.0)
+
+    assert len(looks) == 3
+
+
 def test_a_long_command_is_no_leak(
     make_pool: MakePool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,25 @@ def test_a_hand_over_that_was_cut_off_heals(queue: SlotQueue, stop: threading.Ev
     assert (first.result(), second.result()) == (one, other)
 
 
+def test_what_was_lost_is_looked_for_before_giving_up(
+    queue: SlotQueue, stop: threading.Event
+) -> None:
+    """Who is served at once spends no time on that look; who would give up takes what it finds."""
+    here, lost = Line(), Line()
+    looks: list[None] = []
+
+    def heal() -> None:
+        looks.append(None)
+        queue.keep(lost)
+
+    queue.keep(here)
+    assert queue.wait(FOREVER, stop=told(stop), heal=heal) is here
+    assert looks == []
+
+    assert queue.wait(monotonic(), stop=told(stop), heal=heal) is lost
+    assert len(looks) == 1
+
+
 def test_a_waiter_never_gives_up_early(
     queue: SlotQueue, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,27 @@ def test_max_is_hard(make_async_pool: MakeAsyncPool, flushed: Valkey, run: Run) 
     assert pool.stats().acquired_total == 200
 
 
+def test_many_more_tasks_than_connections(
+    make_async_pool: MakeAsyncPool, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """However many wait: who is served without a pause looks at no place but his own."""
+    pool = make_async_pool(max_connections=5)
+    client = AsyncRedis(connection_pool=pool)
+    looks: list[None] = []
+    run(client.ping())
+    monkeypatch.setattr(pool.capacity, "heal", lambda: looks.append(None))
+    monkeypatch.setattr(pool.capacity, "connections", lambda: looks.append(None) or [])
+
+    async def work() -> None:
+        await asyncio.gather(*[client.incr("hits") for _ in range(100)])
+
+    run(work())
+    monkeypatch.undo()
+
+    assert len(looks) <= 1, "nobody, or the first for all: who holds a connection for too long?"
+    assert pool.stats().acquired_total == 101
+
+
 def test_a_free_connection_is_taken_and_given_back_without_suspending(
     make_async_pool: MakeAsyncPool, run: Run
 ) -> None:
