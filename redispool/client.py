@@ -16,13 +16,14 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from . import holders, replies, retries, scopes, telemetry
+from . import holders, retries, scopes, telemetry
 from .express import ELSEWHERE, Express
 from .holders import PubSub
 from .ledger import PLAIN
 from .pins import Pin
 from .pipelines import Pipeline
 from .pool import ConnectionPool
+from .replies import callback_for, without_reading
 from .sharing import SharingClient
 
 __all__ = ["Redis"]
@@ -121,12 +122,20 @@ class Redis(SharingClient, redis.Redis):
             try:
                 pool = self.connection_pool
                 express = getattr(pool, "express", None)
-                if not isinstance(express, Express) or self._is_special(options):
+                # Where redis-py's own code has to see to the command, or a connection is held.
+                if (
+                    type(express) is not Express
+                    or self.connection is not None
+                    or self._parses_by_itself
+                    or EMPTY_RESPONSE in options
+                    or telemetry.is_on()
+                ):
                     return self._execute_once(args, options)
                 reply = express.ask(pool, args, NEVER_DECODE not in options, started)
                 if reply is ELSEWHERE:
                     return self._execute_once(args, options)
-                return self._converted(reply, args, options)
+                callback = callback_for(self._callbacks, args[0])
+                return reply if callback is None else callback(reply, **without_reading(options))
             except (ConnectionError, TimeoutError, ReadOnlyError) as error:
                 tries = retries.Tries(self._pool_of_tries, (args,), started)
                 pause = tries.pause(error, 0)
@@ -167,20 +176,8 @@ class Redis(SharingClient, redis.Redis):
             reply = connection.ask(args, options)
         finally:
             pool.release(connection)
-        return self._converted(reply, args, options)
-
-    def _converted(self, reply: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        callback = replies.callback_for(self._callbacks, args[0])
-        return reply if callback is None else callback(reply, **replies.without_reading(options))
-
-    def _is_special(self, options: dict[str, Any]) -> bool:
-        """Whether redis-py's own code has to see to a command."""
-        return (
-            self.connection is not None
-            or self._parses_by_itself
-            or EMPTY_RESPONSE in options
-            or telemetry.is_on()
-        )
+        callback = callback_for(self._callbacks, name)
+        return reply if callback is None else callback(reply, **without_reading(options))
 
     def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
         holders.settle_up(conn)

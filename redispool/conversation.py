@@ -63,14 +63,16 @@ class Conversation(Bookkeeping, TimedLine):
 
     def ask_at_once(self, wire: Wire, args: tuple[Any, ...], decode: bool) -> Any:
         """The same where it is known to be possible; `wire` was this connection's `express`."""
-        packed = pack_command(args) if TEXTS.issuperset(map(type, args)) else pack_one(args)
+        # Most commands have one argument, which is text; that their name is one is known.
+        short = len(args) == 2 and type(args[1]) in TEXTS
+        packed = pack_command(args) if short else pack_one(args)
         self.ledger.owed += 1
         try:
             wire.send(packed)
         except BaseException as error:
             self._sending_failed(error, unsent=True)
         try:
-            reply = wire.read(decode)
+            reply = wire.answer(decode)
         except BaseException as error:
             self._reading_failed(error, True)
             raise

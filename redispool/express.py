@@ -7,11 +7,11 @@ so that every function on the way counts several times; here what `ConnectionPoo
 
 from __future__ import annotations
 
+import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .figures import ACQUIRED, SHORT, SINCE, USES
-from .leases import Lease
 from .ledger import PLAIN
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class Express:
         record.acquired = acquired = record.acquired + 1
         record.cells[ACQUIRED] = acquired
         record.cells[SINCE] = now
-        connection.lease.append(Lease(now))
+        lease = connection.brief
+        lease.since, lease.thread = now, threading.get_ident()
+        connection.lease.append(lease)
         try:
             return connection.ask_at_once(wire, args, decode)
         finally:

@@ -107,15 +107,27 @@ class Wire:
         while True:
             reply = gets(decode)
             while reply is NOT_ENOUGH_DATA:
-                # As in _wait, without the call: this is the way of every command.
-                count = self._receive(self._buffer)
-                if not count:
-                    raise ConnectionError(CLOSED)
-                self._feed(self._buffer, 0, count)
+                self._wait()
                 reply = gets(decode)
             if type(reply) is not self._push:
                 return reply
             self.take_push(reply)
+
+    def answer(self, decode: bool = True) -> Any:
+        """What `read` gives, where it cannot be here yet: to a command that was sent just now.
+
+        Nothing else is owed, so that the first look, which finds nothing, can be spared.
+        """
+        # As in _wait, without the call: this is the way of nearly every command.
+        count = self._receive(self._buffer)
+        if not count:
+            raise ConnectionError(CLOSED)
+        self._feed(self._buffer, 0, count)
+        reply = self._gets(decode)
+        if type(reply) is self._push:
+            self.take_push(reply)
+            return self.read(decode)
+        return self.read(decode) if reply is NOT_ENOUGH_DATA else reply
 
     def read_many(self, count: int) -> list[Any]:
         """The next `count` replies; errors as of `read`."""
