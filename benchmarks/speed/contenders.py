@@ -10,7 +10,7 @@ import redis
 import redispool
 
 from ..contenders import CONTENDERS as POOLS
-from .clients import Bare, Client, Glide, PackingBare, RedisLike, Single, Valkey
+from .clients import Bare, Client, Glide, Ours, PackingBare, RedisLike, Single, Valkey
 from .suite import Contender
 
 FLOOR = "bare socket"
@@ -77,14 +77,14 @@ def django_redis(url: str) -> Client:
 def ours(url: str) -> Client:
     """redispool without a framework."""
     factory = factory_for(url)
-    return RedisLike(factory.client(), factory.pool(), factory.client)
+    return Ours(factory.client(), factory.pool(), factory.client)
 
 
 def ours_anew(url: str) -> Client:
     """redispool, with a new client for each request."""
     pool = factory_for(url).pool()
     client = redispool.Redis(connection_pool=pool)
-    return RedisLike(client, pool, lambda: redispool.Redis(connection_pool=pool))
+    return Ours(client, pool, lambda: redispool.Redis(connection_pool=pool))
 
 
 def ours_in_flask(url: str) -> Client:
@@ -98,7 +98,7 @@ def ours_in_flask(url: str) -> Client:
     app.config["REDISPOOL"] = {"default": {"URL": url, "MAX_CONNECTIONS": BOUND}}
     RedisPool(app)
     app.app_context().push()
-    return RedisLike(proxy, proxy.connection_pool, lambda: proxy.connection_pool)
+    return Ours(proxy, proxy.connection_pool, lambda: proxy.connection_pool)
 
 
 def ours_in_django(url: str) -> Client:
@@ -106,7 +106,7 @@ def ours_in_django(url: str) -> Client:
     configure_django(REDISPOOL={"default": {"URL": url, "MAX_CONNECTIONS": BOUND}})
     from django_redispool import redis as proxy
 
-    return RedisLike(proxy, proxy.connection_pool, lambda: proxy.connection_pool)
+    return Ours(proxy, proxy.connection_pool, lambda: proxy.connection_pool)
 
 
 def factory_for(url: str) -> redispool.PoolFactory:

@@ -25,6 +25,7 @@ class Goal:
         ours: who has to reach it.
         key: of the figure.
         unit: where the figure itself counts.
+        beside: the measure of the contender beside whom ours is put, where it is another one.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Goal:
     ours: str = "redispool"
     key: str = "value"
     unit: str = MICROSECONDS
+    beside: str = ""
 
     def found(self, found: Found) -> Spread | None:
         """The figure, as far as it was measured."""
@@ -42,7 +44,8 @@ class Goal:
         mine = by_contender.get(self.ours, [])
         if not self.than:
             return spread(values(mine, self.key))
-        return spread(ratios(mine, by_contender.get(self.than, []), self.key))
+        theirs = found.get(self.beside or self.measure, {}).get(self.than, [])
+        return spread(ratios(mine, theirs, self.key))
 
     def verdict(self, found: Found) -> str:
         """``met``, ``missed`` or ``not measured``."""
@@ -54,4 +57,5 @@ class Goal:
     @property
     def wanted(self) -> str:
         """The goal in words."""
-        return f"{self.relation} {self.bound:g} " + (f"× {self.than}" if self.than else self.unit)
+        unit = " ".join(filter(None, ("×", self.than, self.beside))) if self.than else self.unit
+        return f"{self.relation} {self.bound:g} {unit}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
@@ -27,8 +29,8 @@ def timed(ask: Callable[[Client], Call | None]) -> Run:
     return run
 
 
-def threaded(count: int) -> Run:
-    """How many GETs that many threads make in a second."""
+def threaded(count: int, cores: int | None = None) -> Run:
+    """How many GETs that many threads make in a second, on so many cores where that is given."""
 
     def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
         own = contender.one_per_thread
@@ -36,12 +38,24 @@ def threaded(count: int) -> Run:
         if not own:
             client.warm_up(count)
         try:
-            return calls_per_second([one.get(10) for one in clients], seconds)
+            with kept_on(cores) if cores is not None else contextlib.nullcontext():
+                return calls_per_second([one.get(10) for one in clients], seconds)
         finally:
             for one in clients if own else ():
                 one.disconnect()
 
     return run
+
+
+@contextlib.contextmanager
+def kept_on(cores: int) -> Iterator[None]:
+    """Let the threads that begin within a ``with`` block run on so many cores, as taskset does."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, sorted(before)[:cores])
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def connecting(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
@@ -78,12 +92,17 @@ def over_tcp() -> Iterator[Command]:
         yield Command(
             f"threads-{count}", "GET in threads", title, PER_SECOND, threaded(count), turns=1
         )
+    for count in (4, 16, 64):
+        run, group = threaded(count, cores=1), "GET in threads, all of them on one core"
+        yield Command(f"core-{count}", group, f"{count} threads", PER_SECOND, run, turns=1)
     pool = "Connections and clients"
     yield Command("connect", pool, "connect to first reply", MICROSECONDS, connecting)
     checkout = timed(lambda client: client.checkout())
     yield Command("checkout", pool, "checkout and return", MICROSECONDS, checkout)
     fetch = timed(lambda client: client.fetch())
     yield Command("client", pool, "client for a request", MICROSECONDS, fetch)
+    show = timed(lambda client: client.showing())
+    yield Command("live", pool, "live figures of a command", MICROSECONDS, show)
 
 
 OVER_UNIX = ("get-10B", "get-1KiB", "pipeline-100", "threads-4", "threads-16", "connect")

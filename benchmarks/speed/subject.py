@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .contenders import CONTENDERS, FLOOR, PACKING, REDIS_PY
+from .contenders import CONTENDERS, FLOOR, OURS, PACKING, REDIS_PY
 from .goals import Goal
 from .measures import COMMANDS, VIEWS
 from .suite import MICROSECONDS, MILLISECONDS, Beside, Suite
@@ -30,6 +30,7 @@ def all_goals() -> Iterator[Goal]:
     yield Goal("client for a request: factory.client()", "client", "", "≤", 1)
     for name in ("redispool, new client", "redispool in Flask", "redispool in Django"):
         yield Goal(f"client for a request: {name}", "client", "", "≤", 1, ours=name)
+    yield Goal("live figures of a command", "live", OURS, "≤", 0.01, beside="get-10B")
     for framework in ("flask", "django"):
         for threads in (1, 4, 16):
             name = f"{framework}-{threads}"
