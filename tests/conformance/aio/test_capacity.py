@@ -296,7 +296,7 @@ def test_conservation(make_async_pool: MakeAsyncPool, run: Run) -> None:
     async def work() -> None:
         for round_ in range(20):
             tasks = [asyncio.ensure_future(client.blpop(["nothing"], 0.02)) for _ in range(8)]
-            await asyncio.sleep(0.005)
+            await until(lambda: len(pool.capacity.queue.waiters) == 4)
             tasks[round_ % 8].cancel()
             for task in tasks:
                 await outcome_of(task)

@@ -362,7 +362,7 @@ def test_a_forked_child_has_lines_of_its_own(
     async def fork_inside() -> Any:
         task = asyncio.ensure_future(client.blpop(["list"], 10))
         parents = await prepare()
-        await asyncio.sleep(0.01)
+        await until(lambda: owed_by(pool) == 1)
         childs = in_child(child)
         await client.rpush("list", "x")
         assert await task == (b"list", b"x")
@@ -380,7 +380,8 @@ def test_a_forked_child_has_lines_of_its_own(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_child_that_ends_an_inherited_coroutine(make_async_pool: MakeAsyncPool) -> None:
     """A child that destroys a coroutine of its parent takes nothing from the parent's loop."""
-    client = AsyncRedis(connection_pool=make_async_pool(max_connections=2))
+    pool = make_async_pool(max_connections=2)
+    client = AsyncRedis(connection_pool=pool)
 
     async def work() -> Any:
         waiting = client.blpop(["list"], 10)
@@ -393,7 +394,7 @@ def test_a_child_that_ends_an_inherited_coroutine(make_async_pool: MakeAsyncPool
             return await Waiting()
 
         task = asyncio.ensure_future(wait())
-        await asyncio.sleep(0.01)
+        await until(lambda: owed_by(pool) == 1)
 
         def child() -> str:
             waiting.close()
@@ -452,3 +453,8 @@ def test_a_place_that_a_collection_took_is_not_given_back_again(
     stats = pool.stats()
     assert (stats.idle, stats.in_use, stats.permits) == (0, 0, 2)
     assert not connection.is_open
+
+
+def owed_by(pool: AsyncConnectionPool) -> int:
+    """How many replies the server owes: of commands that were sent."""
+    return sum(connection.ledger.owed for connection in pool.capacity.connections())
