@@ -188,6 +188,24 @@ def test_the_first_user_starts_the_server_and_the_next_one_shares_it(home: Home)
     assert first.server() == second.server()
 
 
+ASYNCIO_USER = """
+import asyncio, sys
+from redispool import AsyncRedis
+
+client = AsyncRedis(url=sys.argv[1], decode_responses=True)
+asyncio.run(client.set("drink", "tea"))
+print(asyncio.run(client.get("drink")))
+"""
+
+
+def test_a_client_for_asyncio_is_a_user_like_others(home: Home) -> None:
+    """It starts the server where none runs, from whichever loop; what it wrote is kept."""
+    script = [sys.executable, "-c", ASYNCIO_USER, f"embedded://{home.directory}"]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("tea\n", "")
+    assert home.user().run("GET", "drink") == "tea"
+
+
 def test_the_server_ends_after_its_last_user_and_keeps_the_data(home: Home) -> None:
     """It goes on while one user is left, ends with the last one, and keeps its data."""
     first, last = home.user(), home.user()
