@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from asyncio import get_running_loop
+from asyncio import get_running_loop, timeout
 from collections.abc import Callable
 from typing import Any
 
@@ -36,8 +37,9 @@ async def open_line(connection: Any, within: Limit) -> Line:
     if not hasattr(connection, "ssl_context"):
         return line
     try:
-        # It reads files of certificates.
-        context = await get_running_loop().run_in_executor(None, connection.ssl_context.get)
+        async with timeout(within(connection.socket_connect_timeout)):
+            # It reads files of certificates.
+            context = await get_running_loop().run_in_executor(None, connection.ssl_context.get)
         line.seconds = within(connection.socket_timeout)
         return await TLSLine.over(line, context, connection.host)
     except BaseException:
@@ -48,7 +50,7 @@ async def open_line(connection: Any, within: Limit) -> Line:
 async def _over_tcp(connection: Any, within: Limit) -> Line:
     """Try the addresses of the host in their order; raises the error of the last one."""
     failure = OSError(f"{connection.host} has no address")
-    for family, _, protocol, _, address in await _addresses(connection):
+    for family, _, protocol, _, address in await _addresses(connection, within):
         try:
             return await _connect(family, protocol, address, connection, within)
         except OSError as error:  # TimeoutError among them
@@ -59,14 +61,15 @@ async def _over_tcp(connection: Any, within: Limit) -> Line:
         del failure  # which would hold this frame, and the frame the error
 
 
-async def _addresses(connection: Any) -> list[Any]:
-    where = connection.host, connection.port, connection.socket_type, socket.SOCK_STREAM
-    try:
+async def _addresses(connection: Any, within: Limit) -> list[Any]:
+    host, port, family = connection.host, connection.port, connection.socket_type
+    with contextlib.suppress(socket.gaierror):
         # An address in digits is not looked up: that would start a thread for the loop.
-        return list(socket.getaddrinfo(*where, flags=socket.AI_NUMERICHOST))
-    except socket.gaierror:
-        host, port, family, kind = where
-        return list(await get_running_loop().getaddrinfo(host, port, family=family, type=kind))
+        flags = socket.AI_NUMERICHOST
+        return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=flags))
+    async with timeout(within(connection.socket_connect_timeout)):
+        look_up = get_running_loop().getaddrinfo
+        return list(await look_up(host, port, family=family, type=socket.SOCK_STREAM))
 
 
 async def _connect(
