@@ -70,11 +70,10 @@ def test_a_name_that_takes_long_to_look_up(
     look_up, found = socket.getaddrinfo, threading.Event()
 
     def slow(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("flags") != socket.AI_NUMERICHOST:
-            found.wait(60)
-        return look_up(host, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+        if kwargs.get("flags") == socket.AI_NUMERICHOST:
+            return look_up(host, *args, **kwargs)
+        found.wait(60)
+        return []
 
     async def work() -> None:
         try:
@@ -84,7 +83,9 @@ def test_a_name_that_takes_long_to_look_up(
         finally:
             found.set()  # or the loop would wait for its thread
 
-    asyncio.run(work())
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", slow)
+        asyncio.run(work())
 
     assert (pool.stats().in_use, pool.stats().connecting, pool.stats().permits) == (0, 0, 1)
 
