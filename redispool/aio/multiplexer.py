@@ -74,7 +74,7 @@ class Multiplexer:
             or EMPTY_RESPONSE in options
         ):
             return None
-        if self._encode is None and TEXTS.issuperset(map(type, args)):
+        if self._encode is None and len(args) == 2 and type(args[1]) in TEXTS:
             packed = pack_command(args)  # the way of most commands
         else:
             packed = pack_one(args if self._encode is None else tuple(map(self._encode, args)))
