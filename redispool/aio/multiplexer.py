@@ -74,8 +74,9 @@ class Multiplexer:
             or EMPTY_RESPONSE in options
         ):
             return None
-        if self._encode is None and len(args) == 2 and type(args[1]) in TEXTS:
-            packed = pack_command(args)  # the way of most commands
+        short = len(args) == 2 and type(args[1]) in TEXTS  # as most are
+        if short and self._encode is None:
+            packed = pack_command(args)
         else:
             packed = pack_one(args if self._encode is None else tuple(map(self._encode, args)))
         if len(packed) >= LARGE:
