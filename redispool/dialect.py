@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
-from redis.retry import Retry
+from redis.retry import AbstractRetry
 
 from .errors import InvalidOption
 from .foreign import REFUSED
@@ -67,7 +67,7 @@ def _number(name: str, value: Any) -> Any:
 def _try_again_on(errors: Iterable[type[Exception]], found: dict[str, Any]) -> None:
     """Let the Retry in `found` try again on `errors` too; the network's need none."""
     retry = found.get("retry")
-    if isinstance(retry, Retry):
+    if isinstance(retry, AbstractRetry):
         found["retry"] = copy.deepcopy(retry)
         found["retry"].update_supported_errors(errors)
         return

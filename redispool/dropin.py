@@ -14,7 +14,7 @@ from typing import Any, Self
 from redis import connection as base
 from redis.backoff import NoBackoff
 from redis.event import EventDispatcher
-from redis.retry import Retry
+from redis.retry import AbstractRetry, Retry
 
 from . import caching, credentials
 from .capacity import Capacity
@@ -37,6 +37,7 @@ class RedisPyPool:
     capacity: Capacity
     express: Express | None
     connection_class: Any
+    retry_class: type[Any] = Retry
     _event_dispatcher: Any
 
     def __init__(
@@ -48,7 +49,7 @@ class RedisPyPool:
     ) -> None:
         self.options = options
         self.alias = alias
-        self.retry_mode = "" if isinstance(options.retry, Retry) else options.retry
+        self.retry_mode = options.retry if isinstance(options.retry, str) else ""
         """The option ``retry``; empty where a ``Retry`` of redis-py's decides."""
         self.connection_class = self._class_for(options, connection_class)
         self._connection_kwargs = connection_kwargs(options, base_path, self._retry_like)
@@ -78,10 +79,12 @@ class RedisPyPool:
     def close(self) -> int:
         """End the pool."""
 
-    @staticmethod
-    def _retry_like(retry: Retry) -> Any:
-        """The same `retry` for the kind of connections that this pool has."""
-        return retry
+    @classmethod
+    def _retry_like(cls, retry: AbstractRetry[Any]) -> Any:
+        """The same `retry` for our kind of connections: one of the other kind would try nothing."""
+        if isinstance(retry, cls.retry_class):
+            return retry
+        return cls.retry_class(retry._backoff, retry._retries, retry._supported_errors)
 
     @property
     def max_connections(self) -> int:
@@ -105,7 +108,7 @@ class RedisPyPool:
         slot = getattr(connection, "slot", None)
         return slot is not None and slot.capacity is self.capacity.reference
 
-    def set_retry(self, retry: Retry) -> None:
+    def set_retry(self, retry: AbstractRetry[Any]) -> None:
         """Let redis-py's `retry` decide what is tried again, on all connections from now on."""
         self.retry_mode, self.express = "", None
         self._connection_kwargs["retry"] = own = self._retry_like(retry)
@@ -148,7 +151,7 @@ def options_from(settings: dict[str, Any]) -> PoolOptions:
 
 
 def connection_kwargs(
-    options: PoolOptions, base_path: Path | None, retry_like: Callable[[Retry], Any]
+    options: PoolOptions, base_path: Path | None, retry_like: Callable[[AbstractRetry[Any]], Any]
 ) -> dict[str, Any]:
     """The arguments of redis-py's connection class; `retry_like` adapts its ``retry``."""
     kwargs: dict[str, Any] = {
@@ -175,9 +178,9 @@ def connection_kwargs(
     return kwargs
 
 
-def retry_of_connections(options: PoolOptions) -> Retry:
+def retry_of_connections(options: PoolOptions) -> AbstractRetry[Any]:
     """The user's own; else one that does nothing: pool and client decide what is tried again."""
-    return options.retry if isinstance(options.retry, Retry) else Retry(NoBackoff(), 0)
+    return Retry(NoBackoff(), 0) if isinstance(options.retry, str) else options.retry
 
 
 def embedded_directory(options: PoolOptions, base_path: Path) -> Path:

@@ -7,7 +7,7 @@ import re
 import ssl
 from typing import Any, Protocol
 
-from redis.retry import Retry
+from redis.retry import AbstractRetry
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
@@ -169,7 +169,7 @@ class HowToRetry(Choice):
         super().__init__("safe", "always", "never")
 
     def complaint(self, value: Any) -> str:
-        expected = "" if isinstance(value, Retry) else super().complaint(value)
+        expected = "" if isinstance(value, AbstractRetry) else super().complaint(value)
         return f"{expected}, or a redis.retry.Retry" if expected else ""
 
 

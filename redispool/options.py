@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 from redis.cache import CacheConfigurationInterface, CacheInterface
-from redis.retry import Retry
+from redis.retry import AbstractRetry
 
 from . import kinds, urls
 from .errors import InvalidOption
@@ -43,7 +43,8 @@ class PoolOptions(Traced):
 
     Times are seconds. ``None`` for a time switches off what it limits. Where ``url`` is given, its
     parts fill ``host``, ``port`` and so on; a part that says something else is refused. Instead of
-    a word ``retry`` may be a ``redis.retry.Retry``, which then decides alone what is tried again.
+    a word ``retry`` may be redis-py's ``Retry``, for threads or for asyncio, which then decides
+    alone what is tried again.
 
     Raises:
         InvalidOption: a value has the wrong type, is out of range, or contradicts another.
@@ -68,7 +69,7 @@ class PoolOptions(Traced):
     health_check_interval: float = option(30.0, kinds.Seconds())
     socket_timeout: float | None = option(5.0, kinds.Seconds(optional=True, positive=True))
     socket_connect_timeout: float | None = option(2.0, kinds.Seconds(optional=True, positive=True))
-    retry: str | Retry = option("safe", kinds.HowToRetry())
+    retry: str | AbstractRetry[Any] = option("safe", kinds.HowToRetry())
     retries: int = option(3, kinds.Whole(minimum=0))
     protocol: int = option(2, kinds.Choice(2, 3))
     decode_responses: bool = option(False, kinds.Flag())
@@ -167,7 +168,7 @@ class PoolOptions(Traced):
                 f"is {self.min_idle}, more than MAX_CONNECTIONS ({self.max_connections})",
             )
         self._refuse_useless_cache()
-        if self.multiplex and isinstance(self.retry, Retry):
+        if self.multiplex and not isinstance(self.retry, str):
             raise InvalidOption(
                 "multiplex",
                 "cannot follow a redis.retry.Retry, which wants each command to have a connection "

@@ -18,6 +18,7 @@ from ..ledger import PLAIN
 from ..replies import VALUES, callback_for
 from ..sharing import SharingClient
 from .holders import AsyncPubSub
+from .multiplexer import Multiplexer
 from .pins import AsyncPin
 from .pipelines import AsyncPipeline
 from .pool import AsyncConnectionPool
@@ -88,6 +89,11 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         return AsyncPubSub(pool, **kwargs)
 
     @property
+    def _has_connection(self) -> bool:
+        """Whether commands go to a connection of the client's own; a single one is taken late."""
+        return self.single_connection_client or self.connection is not None
+
+    @property
     def _holds_connection(self) -> bool:
         return self.connection is not None or isinstance(self.connection_pool, AsyncPin)
 
@@ -98,9 +104,14 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         await self.aclose()
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close the client's own pool, where it made one; a shared pool stays as it is."""
+        """Close the client's own pool, where it made one; a shared pool stays as it is.
+
+        Args:
+            close_connection_pool: True closes a shared pool too, False leaves even an own one open.
+        """
         self._give_back_single_connection()
-        if self.auto_close_connection_pool:
+        own = self.auto_close_connection_pool
+        if own if close_connection_pool is None else close_connection_pool:
             await self.connection_pool.aclose()
 
     close = aclose
@@ -125,7 +136,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
             try:
                 multiplexer = getattr(self.connection_pool, "multiplexer", None)
                 asked = None
-                if multiplexer is not None and self._may_share:
+                if isinstance(multiplexer, Multiplexer) and self._may_share:
                     asked = multiplexer.ask(args, options, started)
                 if asked is None:
                     return await self._execute_once(args, options)
@@ -175,7 +186,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
 
     @property
     def _may_share(self) -> bool:
-        return not (self.single_connection_client or self._parses_by_itself or telemetry.is_on())
+        return not (self._has_connection or self._parses_by_itself or telemetry.is_on())
 
     async def _made_of(self, box: list[Any], name: Any, options: dict[str, Any]) -> Any:
         """What redis-py makes of the reply in `box`; an error is raised."""
@@ -190,7 +201,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         pool = self.connection_pool
         # Without a mode redis-py's Retry decides, or the pool is one of redis-py's own.
         mode = getattr(pool, "retry_mode", "")
-        if mode not in retries.MODES or self.single_connection_client or telemetry.is_on():
+        if mode not in retries.MODES or self._has_connection or telemetry.is_on():
             return await super().execute_command(*args, **options)
         connection, name = pool.at_once() or await pool.acquire(), args[0]
         try:

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 from redis._parsers import Encoder
 from redis.asyncio import connection as base
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.retry import Retry
+from redis.asyncio.retry import Retry
 
 from .. import leases
 from ..figures import ACQUIRED, SINCE
@@ -53,6 +52,7 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
     """
 
     encoder_class = Encoder  # redis-py's attribute
+    retry_class = Retry
     multiplexer: Multiplexer | None
 
     def _begin(self, size: int) -> None:
@@ -74,14 +74,6 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
     def _class_for(self, options: PoolOptions, wanted: type[Any] | None) -> type[Any]:
         refuse_what_asyncio_drops(options)
         return pooled(wanted or BY_TRANSPORT[options.transport])
-
-    @staticmethod
-    def _retry_like(retry: Retry) -> Any:
-        """A retry of redis-py's for asyncio: one for threads would be taken, and try nothing."""
-        if isinstance(retry, AsyncRetry):
-            return retry
-        errors: Any = retry._supported_errors
-        return AsyncRetry(retry._backoff, retry._retries, errors)
 
     # Taking and giving back
 

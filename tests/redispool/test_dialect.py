@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 from redis.retry import Retry
@@ -72,9 +73,12 @@ def test_maintenance_notifications_are_refused_where_asked_for() -> None:
         )
 
 
-def test_a_retry_of_redis_pys_decides_alone(make_pool: MakePool, scripted: ScriptedServer) -> None:
+@pytest.mark.parametrize("kind", [Retry, AsyncRetry], ids=["threads", "asyncio"])
+def test_a_retry_of_redis_pys_decides_alone(
+    make_pool: MakePool, scripted: ScriptedServer, kind: type[Any]
+) -> None:
     """A command is sent as often as the Retry says, and not once more by the client."""
-    retry = Retry(NoBackoff(), 2)
+    retry = kind(NoBackoff(), 2)
     pool = make_pool(host=scripted.host, port=scripted.port, retry=retry)
     scripted.answer("GET", *[LOADING] * 9)
 

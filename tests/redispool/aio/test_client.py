@@ -343,6 +343,62 @@ def test_closing_a_client_leaves_the_shared_pool_open(
     run(work())
 
 
+def test_who_closes_a_client_may_decide_about_the_pool(
+    make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """``aclose(True)`` ends a shared pool too, ``aclose(False)`` leaves an own one open."""
+    pool = make_async_pool()
+    own = AsyncRedis(host=pool.options.host, port=pool.options.port)
+
+    async def work() -> None:
+        await own.aclose(close_connection_pool=False)
+        assert await own.ping()
+        await own.aclose()
+        await AsyncRedis(connection_pool=pool).aclose(close_connection_pool=True)
+
+    run(work())
+
+    assert own.connection_pool.closed
+    assert pool.closed
+
+
+def test_a_pool_of_somebody_else_is_asked_for_nothing_of_ours(
+    make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """A stand-in for a pool that answers to every name, as proxies and mocks do, serves."""
+
+    class StandIn:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pool, name) if hasattr(redis.asyncio.ConnectionPool, name) else object()
+
+    pool = make_async_pool()
+    client = AsyncRedis(connection_pool=StandIn())
+
+    assert run(client.set("key", "value"))  # type: ignore[arg-type]
+    assert pool.stats().acquired_total == 1
+
+
+@pytest.mark.parametrize("multiplex", [False, True])
+def test_a_connection_that_is_given_to_a_client_is_used(
+    make_async_pool: MakeAsyncPool, run: Run, multiplex: bool
+) -> None:
+    """Commands go to the ``connection`` of a client, where it has one, as in redis-py."""
+    pool = make_async_pool(multiplex=multiplex)
+    client = AsyncRedis(connection_pool=pool)
+
+    async def work() -> None:
+        client.connection = await pool.acquire()
+        await client.client_setname("mine")
+        assert await client.client_getname() == "mine"
+        await client.set("key", "value")
+        await client.aclose()
+
+    run(work())
+
+    assert pool.stats().created_total == 1
+    assert pool.stats().in_use == 0
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_both_protocols_and_decoding(
     make_async_pool: MakeAsyncPool, protocol: int, run: Run
@@ -472,11 +528,12 @@ def test_credentials_may_be_awaited(scripted: ScriptedServer, run: Run) -> None:
     assert (asked, connected, scripted.received["AUTH"]) == ([1], [1], 1)
 
 
+@pytest.mark.parametrize("kind", [Retry, AsyncRetry], ids=["threads", "asyncio"])
 def test_a_retry_for_threads_is_made_one_for_asyncio(
-    make_async_pool: MakeAsyncPool, run: Run
+    make_async_pool: MakeAsyncPool, run: Run, kind: type[Any]
 ) -> None:
     """redis-py would take a ``Retry`` for threads, and try nothing again."""
-    pool = make_async_pool(retry=Retry(NoBackoff(), 2))
+    pool = make_async_pool(retry=kind(NoBackoff(), 2))
 
     async def work() -> None:
         connection = await pool.acquire()
