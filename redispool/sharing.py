@@ -22,6 +22,8 @@ class SharingClient(Callbacks):
     connection: Any
     auto_close_connection_pool: bool
     _single_connection_client: bool
+    """redis-py's name of it in its client for threads; `single_connection_client` for asyncio."""
+    single_connection_client: bool
     _parses_by_itself = False
     """Whether a subclass reads replies in a way of its own."""
 
@@ -91,7 +93,7 @@ class SharingClient(Callbacks):
         twin.__dict__.update(self.__dict__)
         twin.connection_pool = pool
         twin.connection = None
-        twin._single_connection_client = False
+        twin._single_connection_client = twin.single_connection_client = False
         twin.auto_close_connection_pool = False
         return twin
 

@@ -378,6 +378,26 @@ def test_a_pool_of_somebody_else_is_asked_for_nothing_of_ours(
     assert pool.stats().acquired_total == 1
 
 
+def test_a_pin_of_a_client_with_one_connection_has_another(
+    make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """Between commands a pin keeps its connection from none of the tasks that share the pin."""
+    pool = make_async_pool()
+    client = AsyncRedis(connection_pool=pool, single_connection_client=True)
+
+    async def work() -> None:
+        own = await client.client_id()
+        async with client.pinned() as pinned, asyncio.timeout(5):
+            first = await pinned.client_id()
+            others = await asyncio.create_task(pinned.pipeline().client_id().execute())
+            assert others == [first] != [own]
+        await client.aclose()
+
+    run(work())
+
+    assert pool.stats().in_use == 0
+
+
 @pytest.mark.parametrize("multiplex", [False, True])
 def test_a_connection_that_is_given_to_a_client_is_used(
     make_async_pool: MakeAsyncPool, run: Run, multiplex: bool
