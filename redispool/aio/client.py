@@ -114,7 +114,9 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         if own if close_connection_pool is None else close_connection_pool:
             await self.connection_pool.aclose()
 
-    close = aclose
+    async def close(self, close_connection_pool: bool | None = None) -> None:
+        """redis-py's older name of `aclose`."""
+        await self.aclose(close_connection_pool)
 
     def __del__(self, *_: Any) -> None:
         # Not close(): a pool of its own goes with the client.
