@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +142,11 @@ def caller() -> str:
     return _outside(sys._getframe(1))
 
 
-_turns: list[None] = [None]
-"""One at a time looks at the frames of others; who finds no turn here does without."""
+LEFT_BEHIND = 1.0
+"""Seconds after which a look, which takes microseconds, has been cut off by an interruption."""
+
+_look: dict[str, Any] = {}
+"""The look of now: ``turn``, whose it is and since when; ``collects``, if it switched that off."""
 
 
 def where_is(thread: int) -> str:
@@ -150,20 +154,24 @@ def where_is(thread: int) -> str:
 
     A collection within ``sys._current_frames()`` may run a finalizer, and another thread that calls
     the same meanwhile then stops the interpreter for ever (CPython issue 106883, mended in later
-    releases only). So nothing is collected here, and nobody else looks.
+    releases only). So nothing is collected here, and one thread looks at a time; others do without.
     """
+    own = threading.get_ident(), monotonic()
+    turn = _look.setdefault("turn", own)
+    if turn[0] != own[0]:
+        if turn[0] in threading._active and own[1] - turn[1] < LEFT_BEHIND:  # type: ignore[attr-defined]
+            return ""
+        _look["turn"] = own
     try:
-        _turns.pop()
-    except IndexError:
-        return ""
-    collects = gc.isenabled()
-    try:
-        gc.disable()
+        if gc.isenabled():
+            _look["collects"] = True
+            gc.disable()
         frame = sys._current_frames().get(thread)
     finally:
-        if collects:
+        if "collects" in _look:  # perhaps of a look that was interrupted
             gc.enable()
-        _turns.append(None)
+            _look.pop("collects", None)
+        _look.pop("turn", None)
     return _outside(frame) if frame is not None else ""
 
 

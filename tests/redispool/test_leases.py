@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 import pytest
 import redis
@@ -12,6 +15,7 @@ from redispool import ConnectionPool, PoolTimeout, Redis, leases
 from redispool.leases import Lease
 from tests.conftest import MakePool
 from tests.support import Clock, eventually, run_threads
+from tests.support.injection import count_points, strike
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -173,15 +177,53 @@ def test_the_name_of_a_thread_takes_no_lock() -> None:
 
 def test_nothing_is_collected_while_frames_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finalizer there could stop the interpreter; who comes meanwhile does without, once."""
-    frames, seen = sys._current_frames, []
+    frames, me, seen = sys._current_frames, threading.get_ident(), list[Any]()
 
     def look() -> dict[int, FrameType]:
-        seen.append((gc.isenabled(), leases.where_is(threading.get_ident())))
+        seen.append((gc.isenabled(), elsewhere(lambda: leases.where_is(me))))
         return frames()
 
     monkeypatch.setattr(sys, "_current_frames", look)
 
-    assert leases.where_is(threading.get_ident()).endswith(" in look")
-    assert leases.where_is(threading.get_ident()).endswith(" in look")
+    assert leases.where_is(me).endswith(" in look")
+    assert leases.where_is(me).endswith(" in look")
     assert seen == [(False, ""), (False, "")]
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("interrupted", ["in a thread that ends", "in one that goes on"])
+def test_a_look_that_is_interrupted_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    """At whatever step: others see something again, at once or soon, and garbage is collected."""
+    clock, me = Clock(monkeypatch), threading.get_ident()
+    ends = interrupted == "in a thread that ends"
+    points = count_points(lambda: leases.where_is(me), "opcode")
+    assert points > 50
+
+    for point in range(1, points + 1):
+        with contextlib.nullcontext() if ends else threads_are_taken_for_alive(monkeypatch):
+            strike(lambda: leases.where_is(me), "opcode", point)
+            clock.advance(0.0 if ends else leases.LEFT_BEHIND)
+            assert leases.where_is(me), point
+        assert gc.isenabled(), point
+
+
+@contextlib.contextmanager
+def threads_are_taken_for_alive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let all threads go on, as far as `threading` says."""
+
+    class All(dict[int, threading.Thread]):
+        def __contains__(self, ident: object) -> bool:
+            return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "_active", All(threading._active))  # type: ignore[attr-defined]
+        yield
+
+
+def elsewhere(work: Callable[[], Any]) -> Any:
+    """What `work` gives in another thread."""
+    found: list[Any] = []
+    run_threads(1, lambda _: found.append(work()))
+    return found[0]

@@ -265,7 +265,7 @@ def test_warming_up_too_late_fails(
 
 def test_subscriptions_have_their_own_bound(make_pool: MakePool) -> None:
     """Subscriptions take nothing from ``max_connections``; they are bounded by ``max_pubsub``."""
-    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.05)
+    pool = make_pool(max_connections=1, max_pubsub=2, timeout=0.5)
     client = Redis(connection_pool=pool)
     first, second, third = (client.pubsub() for _ in range(3))
     first.subscribe("a")
