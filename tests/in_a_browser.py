@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
 
 from tests.support import Valkey, eventually
 from tests.support.valkey import free_port
@@ -112,17 +112,45 @@ def test_the_dashboard_lives(site: str, page: Page, own_server: Valkey) -> None:
     picture(page, "dashboard")
 
     own_server.stop()
-    page.wait_for_selector("#outages p", timeout=20_000)
+    page.wait_for_selector("#outages p", timeout=2_000)
     assert "cannot be reached" in page.inner_text("#outages")
     picture(page, "outage")
     own_server.start()
-    page.wait_for_selector("#outages p", state="detached", timeout=20_000)
+    page.wait_for_selector("#outages p", state="detached", timeout=2_000)
 
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 844})
     overflow = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert page.evaluate(overflow), "the page is wider than a phone"
     picture(page, "dashboard-phone")
+
+
+def test_silence_is_told(site: str, page: Page) -> None:
+    """The page says that no answer comes, though its question hangs; with the next it is over."""
+    page.goto(f"{site}/redispool/")
+    page.wait_for_selector(".card")
+    hanging: list[Route] = []
+    page.route("**/pools.json", lambda route: hanging.append(route))
+    page.wait_for_selector("#silence p", timeout=5_000)
+    assert "No answer from the application since" in page.inner_text("#silence")
+    eventually(lambda: page.inner_text("#state") == "No answer")
+
+    page.unroute("**/pools.json")
+    page.wait_for_selector("#silence p", state="detached", timeout=5_000)
+    eventually(lambda: page.inner_text("#state") == "Live")
+
+
+def test_one_worker_without_a_thread_hides_nothing(site: str, page: Page) -> None:
+    """While one look hangs the next ones are answered, and what comes late is not shown."""
+    page.goto(f"{site}/redispool/")
+    page.wait_for_selector(".card")
+    hanging: list[Route] = []
+    page.route("**/pools.json", lambda route: hanging.append(route), times=1)
+    eventually(lambda: page.locator(".card").count() and hanging)
+
+    checkouts = tile(page, "checkouts/s")
+    eventually(lambda: tile(page, "checkouts/s") != checkouts)
+    assert page.locator("#silence p").count() == 0
 
 
 def test_the_keyboard_reaches_everything(site: str, page: Page) -> None:

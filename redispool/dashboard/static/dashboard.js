@@ -1,14 +1,19 @@
-// The page: asks for the figures each second, keeps those of the last minutes, and shows them.
+// The page: asks for the figures twice a second, keeps those of the last minutes, and shows them.
+// It asks again while it waits: the worker that was asked may have no thread left, others have.
 // Text is set as text, never as markup: names of threads and lines of code come from elsewhere.
 
 import { chart, draw } from "./charts.js";
 
 const KEPT = 180;               // seconds
-const FLEET_EVERY = 10_000;     // milliseconds
+const LOOK_EVERY = 500, FLEET_EVERY = 10_000;   // milliseconds
+const ANSWER_WITHIN = 2500;     // of a look; so five at most are under way, and a browser has six lines
+const SILENT_AFTER = 1500;      // with the half second before, the page tells of it within two
 const $ = (id) => document.getElementById(id);
 const histories = new Map();    // pool → its measures, one a second
 const cards = new Map();        // pool → the nodes of its card
 let paused = false;
+let asked = 0, answered = 0;    // numbers of looks
+let heard = performance.now(), heardAt = new Date();
 
 const MEASURES = [
   { name: "in use", of: (now) => now.in_use, text: (value, s) => `${value} / ${s.max_connections}`, top: (s) => s.max_connections },
@@ -122,18 +127,28 @@ function showTotals(pools) {
   $("totals").replaceChildren(...nodes);
 }
 
-/** Say it only when it changes, or a screen reader says it each second. */
+/** Say it only when it changes, or a screen reader says it each time. */
+function alarm(shown, lines) {
+  if (shown.dataset.text === lines.join("\n")) return;
+  shown.dataset.text = lines.join("\n");
+  shown.replaceChildren(...lines.map((line) => element("p", line)));
+}
+
 function showOutages(pools) {
   const away = pools.filter((pool) => pool.stats.away_seconds > 0);
   const servers = [...new Set(away.map((pool) => pool.stats.server))];
-  const text = servers.map((server) => {
+  alarm($("outages"), servers.map((server) => {
     const those = away.filter((pool) => pool.stats.server === server);
     return `${server} cannot be reached by ${those.length} pool${those.length > 1 ? "s" : ""}: ${those[0].stats.away_reason}`;
-  });
-  const shown = $("outages");
-  if (shown.dataset.text === text.join("\n")) return;
-  shown.dataset.text = text.join("\n");
-  shown.replaceChildren(...text.map((line) => element("p", line)));
+  }));
+}
+
+/** Tell that no answer comes; how long is for the eye alone. */
+function showSilence() {
+  const silent = performance.now() - heard;
+  alarm($("silence"), silent < SILENT_AFTER ? [] : [`No answer from the application since ${
+    heardAt.toLocaleTimeString()}; what is shown is from then. Perhaps all its threads wait for Redis.`]);
+  $("silent-for").textContent = silent < SILENT_AFTER ? "" : `for ${duration(silent / 1000)}`;
 }
 
 function fill(body, rows) {
@@ -165,27 +180,44 @@ function showRows(table, rows) {
   fill(table.tBodies[0], rows.map((row) => names.map((name) => row[name])));
 }
 
-async function ask(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, redirect: "error" });
+async function ask(path, within = 30_000) {
+  const answer = await fetch(path, {
+    headers: { Accept: "application/json" }, redirect: "error", signal: AbortSignal.timeout(within),
+  });
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return answer.json();
 }
 
 async function look() {
-  if (paused || document.hidden) return;
+  if (paused || document.hidden) {
+    heard = performance.now();
+    heardAt = new Date();
+    return;
+  }
+  showSilence();
+  const number = ++asked;
   try {
-    const found = await ask("pools.json");
-    remember(found);
-    $("host").textContent = `on ${found.host}`;
-    $("note").textContent = found.note || (found.pools.length ? "" : "No process has used a pool yet.");
-    found.pools.forEach(showCard);
-    showTotals(found.pools);
-    showOutages(found.pools);
-    showLeases(found.pools);
+    const found = await ask("pools.json", ANSWER_WITHIN);
+    if (paused || number < answered) return;  // a later one was faster
+    answered = number;
+    heard = performance.now();
+    heardAt = new Date();
+    show(found);
     say("Live");
   } catch (error) {
-    say(`No figures: ${error.message}`);
+    if (!paused && number > answered) say(error.name === "TimeoutError" ? "No answer" : `No figures: ${error.message}`);
   }
+}
+
+function show(found) {
+  remember(found);
+  $("host").textContent = `on ${found.host}`;
+  $("note").textContent = found.note || (found.pools.length ? "" : "No process has used a pool yet.");
+  found.pools.forEach(showCard);
+  showTotals(found.pools);
+  showOutages(found.pools);
+  showLeases(found.pools);
+  showSilence();
 }
 
 function say(text) {
@@ -222,6 +254,7 @@ $("pause").addEventListener("click", () => {
   $("pause").setAttribute("aria-pressed", String(paused));
   say(paused ? "Paused" : "Live");
 });
-again(look, 1000);
+setInterval(look, LOOK_EVERY);
+look();
 again(lookAtFleet, FLEET_EVERY);
 showOptions();
