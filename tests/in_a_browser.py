@@ -7,6 +7,7 @@ Not among the quick tests, for it needs Chromium: ``tox run -e browser``. Pictur
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import urllib.request
@@ -24,6 +25,7 @@ SAMPLE = Path(__file__).parents[1] / "sample_projects" / "flask_app"
 PICTURES = os.environ.get("PICTURES")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 WORKERS = 4
+LOGIN = {"username": "ada", "password": secrets.token_urlsafe()}
 HISTORY = int(os.environ.get("PICTURES_AFTER", "3"))
 """Seconds that charts shall show, before an outage and after it."""
 
@@ -34,7 +36,11 @@ def site(own_server: Valkey) -> Iterator[str]:
     address = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "gunicorn", "-w", str(WORKERS), "-k", "gthread"]
     command += ["--threads", "8", "-b", address.removeprefix("http://"), "app:create_app()"]
-    environment = {**os.environ, "REDIS_URL": f"{own_server.url}?max_connections=4"}
+    environment = {
+        **os.environ,
+        "REDIS_URL": f"{own_server.url}?max_connections=4",
+        "DASHBOARD_PASSWORD": LOGIN["password"],
+    }
     with subprocess.Popen(command, cwd=SAMPLE, env=environment, stderr=subprocess.DEVNULL) as web:
         try:
             eventually(lambda: answers(f"{address}/keyed/1"), within=30.0)
@@ -71,7 +77,9 @@ def page() -> Iterator[Page]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 1280, "height": 960})
+        shown = browser.new_page(
+            viewport={"width": 1280, "height": 960}, http_credentials={**LOGIN}
+        )
         shown.on("console", note)
         shown.on("pageerror", lambda error: complaints.append(str(error)))
         yield shown
