@@ -51,6 +51,7 @@ class Capacity:
         self._resizing = threading.Lock()
         self._settled = True
         shut = self.shut
+        self.cells.show("heard_at", lambda: gate.heard_at)
         self.cells.show("away_since", lambda: gate.outage.since if gate.outage else 0.0)
         self.cells.show("shut", lambda: float(shut.is_set()))
         self.cells.show("max_connections", lambda: float(size))

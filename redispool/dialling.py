@@ -110,10 +110,10 @@ def _worth_waiting(pool: Lending, now: float, wait_until: float) -> bool:
 def _note_success(pool: Lending, slot: Slot) -> None:
     gate, queue = pool.capacity.gate, pool.capacity.queue
     gate.leave(slot)
-    ended = gate.succeeded()
+    now = monotonic()
+    ended = gate.succeeded(now)
+    pool.show_outage()
     if ended is not None:
-        pool.show_outage()
-        now = monotonic()
         found: dict[str, Any] = {"seconds": now - ended.since, "failures": ended.failures}
         found["reason"] = str(ended.error)
         logs.warn(

@@ -53,6 +53,8 @@ class Gate:
         self._outages: dict[str, Outage] = {}  # one at most; a dict takes and drops it in one step
         self.known = False
         """Whether the server has ever completed a handshake."""
+        self.heard_at = 0.0
+        """When the last dial told whether the server is there, on the monotonic clock."""
 
     @property
     def outage(self) -> Outage | None:
@@ -87,6 +89,7 @@ class Gate:
 
     def failed(self, error: Exception, now: float) -> Outage | None:
         """Note a dial that failed; gives the outage where it began with this one."""
+        self.heard_at = now
         # Complete before it is seen: an interruption must not leave half of it, nor the frames of
         # the error, which hold the slot of the dial.
         failures = self.outage.failures if self.outage is not None else 0
@@ -98,12 +101,12 @@ class Gate:
         outage.note(begun.error, next_dial)
         return None
 
-    def succeeded(self) -> Outage | None:
+    def succeeded(self, now: float) -> Outage | None:
         """Note a completed handshake; gives the outage that it ended.
 
         Nothing less ends one: a proxy accepts connections for a server that is away.
         """
-        self.known = True
+        self.known, self.heard_at = True, now
         return self._outages.pop("now", None)
 
     def hopeless(self, now: float, last_return: float) -> bool:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from redis.exceptions import ConnectionError, NoPermissionError
 
-from . import logs, verdicts
+from . import fork, logs, verdicts
 from .errors import TooManyWaiting
 from .factory import PoolFactory
 from .stats import PoolStats
@@ -69,6 +69,9 @@ def check(
 ) -> Health:
     """Ask the server of each alias through its pool for threads, all at once.
 
+    Who asks while another asks the same gets the answer to that: there is one thread an alias,
+    however many probes come and whatever hangs.
+
     Args:
         factory: the pools.
         aliases: those that count; all where they are not given.
@@ -78,20 +81,16 @@ def check(
     Raises:
         InvalidOption: no such alias is defined.
     """
-    now = monotonic()
-    probes = [_Probe(factory, alias, now, within) for alias in known(factory, aliases)]
-    for probe in probes:
-        # In threads of their own: nothing ends a look-up of a name before the system does.
-        threading.Thread(target=probe.run, name="redispool health", daemon=True).start()
-    return Health(tuple(probe.verdict() for probe in probes))
+    deadline = monotonic() + within
+    probes = [_under_way(factory, alias, within) for alias in known(factory, aliases)]
+    return Health(tuple(probe.verdict(deadline) for probe in probes))
 
 
 async def async_check(
     factory: PoolFactory, aliases: Iterable[str] | None = None, *, within: float = WITHIN
 ) -> Health:
     """The same through the pools for asyncio, and the loop goes on meanwhile."""
-    now = monotonic()
-    probes = [_Probe(factory, alias, now, within) for alias in known(factory, aliases)]
+    probes = [_Probe(factory, alias, within) for alias in known(factory, aliases)]
     return Health(tuple(await asyncio.gather(*(probe.arun() for probe in probes))))
 
 
@@ -108,24 +107,60 @@ def known(factory: PoolFactory, aliases: Iterable[str] | None) -> list[str]:
     return wanted
 
 
-_shortages: WeakKeyDictionary[PoolFactory, dict[str, Shortage]] = WeakKeyDictionary()
+class _Memory:
+    """What the checks of one factory know of each other."""
+
+    def __init__(self) -> None:
+        self.shortages: dict[str, Shortage] = {}
+        self.under_way: dict[tuple[str, float], _Probe] = {}
+        fork.register(self)
+
+    def after_fork_in_child(self) -> None:
+        """The threads of the parent do not exist here."""
+        self.under_way = {}
+
+
+_memories: WeakKeyDictionary[PoolFactory, _Memory] = WeakKeyDictionary()
+
+
+def _under_way(factory: PoolFactory, alias: str, within: float) -> _Probe:
+    """The probe that asks now, in a thread of its own; a new one where none does.
+
+    In a thread, for nothing ends a look-up of a name before the system does.
+    """
+    own = _Probe(factory, alias, within)
+    probe = own.memory.under_way.setdefault((alias, within), own)
+    if probe is own:
+        try:
+            threading.Thread(target=own.run, name="redispool health", daemon=True).start()
+        except BaseException:  # there are too many threads
+            own.end()
+            raise
+    return probe
 
 
 class _Probe:
     """The question to one server."""
 
-    def __init__(self, factory: PoolFactory, alias: str, now: float, within: float) -> None:
-        self._factory, self._alias, self._began = factory, alias, now
+    def __init__(self, factory: PoolFactory, alias: str, within: float) -> None:
+        self._factory, self._alias, self._within = factory, alias, within
+        self._began = now = monotonic()
         self._deadline, self._told_by = now + within * SHARE, now + within
+        self.memory = _memories.get(factory) or _memories.setdefault(factory, _Memory())
         self._ended = threading.Event()
         self._found: AliasHealth | None = None
         self._before: PoolStats | None = None
         self._pool: Any = None
 
-    def verdict(self) -> AliasHealth:
-        """What `run` found, in another thread, in the time that it had."""
-        self._ended.wait(max(self._told_by - monotonic(), 0.0))
+    def verdict(self, deadline: float) -> AliasHealth:
+        """What `run` found, in another thread, by `deadline` on the monotonic clock."""
+        self._ended.wait(max(deadline - monotonic(), 0.0))
         return self._found or verdicts.late(self._alias)
+
+    def end(self) -> None:
+        """Who asks from now on starts a probe of his own."""
+        self.memory.under_way.pop((self._alias, self._within), None)
+        self._ended.set()
 
     def run(self) -> None:
         """Ask, and find a verdict; raises nothing."""
@@ -139,7 +174,7 @@ class _Probe:
         except Exception as error:
             self._found = self._failed(error)
         finally:
-            self._ended.set()
+            self.end()
 
     async def arun(self) -> AliasHealth:
         """The same for asyncio."""
@@ -163,7 +198,7 @@ class _Probe:
         self._pool, self._before = pool, pool.stats()
 
     def _answered(self) -> AliasHealth:
-        now, shortages = monotonic(), _shortages.setdefault(self._factory, {})
+        now, shortages = monotonic(), self.memory.shortages
         figures = [p.stats() for p in self._factory.pools() if p.alias == self._alias]
         short = shortages.setdefault(self._alias, Shortage()).look(now, figures)
         return verdicts.answered(self._alias, now - self._began, short=short)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, time
@@ -113,13 +113,15 @@ def _parsed(images: Iterable[bytes]) -> Iterator[tuple[dict[str, Any], LivePool]
     now = monotonic()
     for image in images:
         if image.startswith(MAGIC) and len(image) >= HEAD_BYTES:
-            about = json.loads(_text(image, ABOUT, OUTAGE))
-            yield about, _pool(about, image, now)
+            cells = memoryview(image)[CELLS : CELLS + POOL_BYTES].cast("d")
+            shown = dict(zip(SHOWN, cells.tolist(), strict=True))
+            about = {**json.loads(_text(image, ABOUT, OUTAGE)), "heard_at": shown["heard_at"]}
+            yield about, _pool(about, shown, image, now)
 
 
-def _pool(about: dict[str, Any], image: bytes, now: float) -> LivePool:
-    cells = memoryview(image)[CELLS : CELLS + POOL_BYTES].cast("d")
-    shown = dict(zip(SHOWN, cells.tolist(), strict=True))
+def _pool(
+    about: Mapping[str, Any], shown: Mapping[str, float], image: bytes, now: float
+) -> LivePool:
     records = [Record(place) for place in _places(image)]
     states = [(record.cells[STATE], record.cells[SINCE]) for record in records]
     idle = states.count((OPEN, 0.0))
@@ -170,18 +172,46 @@ def _holders(records: Iterable[Record], now: float) -> tuple[Holder, ...]:
 def _with_subscriptions(found: Iterable[tuple[dict[str, Any], LivePool]]) -> list[LivePool]:
     """The pools; those that lend to subscriptions are figures of the pools that they belong to."""
     pools: dict[str, LivePool] = {}
+    heard: dict[str, float] = {}
     subscriptions: dict[str, PoolStats] = {}
     for about, pool in found:
         key = about["pool"]
         if about["subscriptions"]:
             subscriptions[key] = pool.stats
         else:
-            pools[key] = pool
-    joined = [
-        replace(pool, stats=_joined(pool.stats, subscriptions.get(key)))
+            pools[key], heard[key] = pool, about["heard_at"]
+    joined = {
+        key: replace(pool, stats=_joined(pool.stats, subscriptions.get(key)))
         for key, pool in pools.items()
-    ]
-    return sorted(joined, key=lambda pool: (pool.process, pool.stats.alias, pool.face))
+    }
+    now = _without_old_outages(joined, heard)
+    return sorted(now, key=lambda pool: (pool.process, pool.stats.alias, pool.face))
+
+
+def _without_old_outages(
+    pools: Mapping[str, LivePool], heard: Mapping[str, float]
+) -> Iterator[LivePool]:
+    """The pools, none with an outage that another process knows to be over.
+
+    Here, for all who show figures, is decided what is current. A pool learns of the end with its
+    next dial, and one that nobody uses does not dial; so it is told by one that has reached the
+    same server, under the same alias, later. Where callers wait, or dial, it sees for itself.
+
+    Args:
+        pools: by their tokens.
+        heard: when each has dialled last.
+    """
+    reached: dict[tuple[str, str], float] = {}
+    for key, pool in pools.items():
+        if not pool.stats.away_seconds:
+            server = pool.stats.alias, pool.stats.server
+            reached[server] = max(reached.get(server, 0.0), heard[key])
+    for key, pool in pools.items():
+        stats = pool.stats
+        asks = stats.waiting or stats.connecting
+        if not asks and reached.get((stats.alias, stats.server), 0.0) > heard[key]:
+            stats = replace(stats, away_seconds=0.0, away_reason="")
+        yield replace(pool, stats=stats)
 
 
 def _joined(stats: PoolStats, subscriptions: PoolStats | None) -> PoolStats:

@@ -62,10 +62,12 @@ class Showing:
         return board
 
     def show_outage(self) -> None:
-        """Show whether the server is away, and why."""
+        """Show what the last dial told: whether the server is away, and why."""
         board, outage = self._boards.get("own"), self.capacity.gate.outage
         if board is not None:
             board.note_outage(str(outage.error) if outage is not None else "")
+        # In this order: who reads in between must not take an outage for an old one.
+        self.capacity.cells.show("heard_at")
         self.capacity.cells.show("away_since")
 
     def show_no_more(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from tour import Browser, WrongAnswer, tour
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / ".redispool"
 HOST = "127.0.0.1"
+PASSWORD = os.environ.get("DASHBOARD_PASSWORD") or secrets.token_urlsafe(12)
+"""Of the dashboard of the Flask sample."""
 START_DEADLINE = 60.0
 STOP_DEADLINE = 5.0
 EMBEDDED_DEADLINE = 10.0
@@ -128,7 +131,11 @@ class Server:
 
 def environment(redis_url: str) -> dict[str, str]:
     """The environment of the samples and their commands."""
-    return os.environ | {"REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "mysite.settings"}
+    return os.environ | {
+        "REDIS_URL": redis_url,
+        "DJANGO_SETTINGS_MODULE": "mysite.settings",
+        "DASHBOARD_PASSWORD": PASSWORD,
+    }
 
 
 def listen(port: int) -> socket.socket:
@@ -230,6 +237,7 @@ def run(port: int, data: Path, stop: threading.Event) -> None:
             say("\nOpen in a browser")
             for server in servers:
                 say(f"  {server.sample.name:<8} {server.url}/")
+            say(f"  pools    {servers[0].url}/redispool/ (any name, password {PASSWORD})")
             show_connections(redis_url)
             say("\nServing. Ctrl-C ends it.")
             serve(servers, stop)

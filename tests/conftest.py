@@ -167,12 +167,15 @@ def assert_shown_as_they_are(pool: Lending) -> None:
 
     def differences() -> dict[str, tuple[object, object]]:
         named = pool.alias, pool.face, os.getpid()
+        pools = live.read(pool.directory)
         shown = [
             without_ages(found.stats)
-            for found in live.read(pool.directory)
+            for found in pools
             if (found.stats.alias, found.face, found.process) == named
         ]
         own = without_ages(pool.stats())
+        if sum(found.stats.alias == pool.alias for found in pools) > 1:
+            own.pop("away_reason")  # another one may know better
         found = [
             {name: (seen[name], own[name]) for name in own if seen[name] != own[name]}
             for seen in shown  # a test may have several factories with the same aliases

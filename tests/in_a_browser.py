@@ -7,6 +7,7 @@ Not among the quick tests, for it needs Chromium: ``tox run -e browser``. Pictur
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import urllib.request
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
 
 from tests.support import Valkey, eventually
 from tests.support.valkey import free_port
@@ -24,6 +25,9 @@ SAMPLE = Path(__file__).parents[1] / "sample_projects" / "flask_app"
 PICTURES = os.environ.get("PICTURES")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 WORKERS = 4
+LOGIN = {"username": "ada", "password": secrets.token_urlsafe()}
+HISTORY = int(os.environ.get("PICTURES_AFTER", "3"))
+"""Seconds that charts shall show, before an outage and after it."""
 
 
 @pytest.fixture
@@ -32,7 +36,11 @@ def site(own_server: Valkey) -> Iterator[str]:
     address = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "gunicorn", "-w", str(WORKERS), "-k", "gthread"]
     command += ["--threads", "8", "-b", address.removeprefix("http://"), "app:create_app()"]
-    environment = {**os.environ, "REDIS_URL": own_server.url}
+    environment = {
+        **os.environ,
+        "REDIS_URL": f"{own_server.url}?max_connections=4",
+        "DASHBOARD_PASSWORD": LOGIN["password"],
+    }
     with subprocess.Popen(command, cwd=SAMPLE, env=environment, stderr=subprocess.DEVNULL) as web:
         try:
             eventually(lambda: answers(f"{address}/keyed/1"), within=30.0)
@@ -53,7 +61,7 @@ def ask(n):
             urllib.request.urlopen(f"{sys.argv[1]}/keyed/{n}", timeout=10).read()
         except OSError:
             pass
-threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
 for thread in threads: thread.start()
 """
 
@@ -69,7 +77,9 @@ def page() -> Iterator[Page]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 1280, "height": 960})
+        shown = browser.new_page(
+            viewport={"width": 1280, "height": 960}, http_credentials={**LOGIN}
+        )
         shown.on("console", note)
         shown.on("pageerror", lambda error: complaints.append(str(error)))
         yield shown
@@ -98,31 +108,73 @@ def tile(page: Page, name: str) -> str:
     return page.locator("#totals div", has=page.get_by_text(name, exact=True)).inner_text()
 
 
+def drawn(page: Page, kind: str) -> str:
+    """The path of a kind in the first chart."""
+    return page.locator(f".card path.{kind}").first.get_attribute("d") or ""
+
+
+def let_it_draw(page: Page, seconds: int) -> None:
+    """Wait until the chart has so many samples more."""
+    wanted = drawn(page, "curve").count("L") + seconds
+    eventually(lambda: drawn(page, "curve").count("L") >= wanted, seconds * 2 + 30.0)
+
+
 def test_the_dashboard_lives(site: str, page: Page, own_server: Valkey) -> None:
     """Cards of all workers that change, an outage and its end, on a screen and on a phone."""
     page.goto(f"{site}/redispool/")
     eventually(lambda: page.locator(".card").count() == WORKERS)
-    seconds = int(os.environ.get("PICTURES_AFTER", "3"))
-    curve = page.locator(".curve").first
-    eventually(lambda: (curve.get_attribute("d") or "").count("L") > seconds, seconds + 30.0)
+    let_it_draw(page, HISTORY)
     assert f"\n{WORKERS}" in tile(page, "processes")
     page.get_by_text("Options in force").click()
-    assert page.get_by_text("MAX_CONNECTIONS").is_visible()
+    assert page.get_by_text("MAX_CONNECTIONS", exact=True).is_visible()
     page.get_by_text("Options in force").click()
-    picture(page, "dashboard")
 
     own_server.stop()
-    page.wait_for_selector("#outages p", timeout=20_000)
+    page.wait_for_selector("#outages p", timeout=2_000)
     assert "cannot be reached" in page.inner_text("#outages")
-    picture(page, "outage")
+    let_it_draw(page, seconds=15 if PICTURES else 1)
+    picture(page, "dashboard-outage")
     own_server.start()
-    page.wait_for_selector("#outages p", state="detached", timeout=20_000)
+    page.wait_for_selector("#outages p", state="detached", timeout=2_000)
+    assert page.locator('.card path.away[d^="M"]').count() > 0  # a worker nobody asked has none
+    let_it_draw(page, HISTORY)
+    picture(page, "dashboard")
 
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 844})
     overflow = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert page.evaluate(overflow), "the page is wider than a phone"
     picture(page, "dashboard-phone")
+
+
+def test_silence_is_told(site: str, page: Page) -> None:
+    """The page says that no answer comes, though its question hangs; it leaves a gap."""
+    page.goto(f"{site}/redispool/")
+    eventually(lambda: drawn(page, "curve").count("M") == 1)
+    hanging: list[Route] = []
+    page.route("**/pools.json", lambda route: hanging.append(route))
+    page.wait_for_selector("#silence p", timeout=5_000)
+    assert "No answer from the application since" in page.inner_text("#silence")
+    eventually(lambda: page.inner_text("#state") == "No answer")
+    eventually(lambda: page.inner_text("#silent-for").startswith("for 5"))
+
+    page.unroute("**/pools.json")
+    page.wait_for_selector("#silence p", state="detached", timeout=5_000)
+    eventually(lambda: page.inner_text("#state") == "Live")
+    eventually(lambda: drawn(page, "curve").count("M") == 2)
+
+
+def test_one_worker_without_a_thread_hides_nothing(site: str, page: Page) -> None:
+    """While one look hangs the next ones are answered, and what comes late is not shown."""
+    page.goto(f"{site}/redispool/")
+    page.wait_for_selector(".card")
+    hanging: list[Route] = []
+    page.route("**/pools.json", lambda route: hanging.append(route), times=1)
+    eventually(lambda: page.locator(".card").count() and hanging)
+
+    checkouts = tile(page, "checkouts/s")
+    eventually(lambda: tile(page, "checkouts/s") != checkouts)
+    assert page.locator("#silence p").count() == 0
 
 
 def test_the_keyboard_reaches_everything(site: str, page: Page) -> None:

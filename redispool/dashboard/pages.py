@@ -17,6 +17,7 @@ FILES = {
     "dashboard.css": ("dashboard.css", "text/css; charset=utf-8"),
     "dashboard.js": ("dashboard.js", "text/javascript; charset=utf-8"),
     "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "history.js": ("history.js", "text/javascript; charset=utf-8"),
 }
 """Path → file in ``static/`` and its type. The page refers to the others by their names alone."""
 

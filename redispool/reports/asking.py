@@ -40,11 +40,18 @@ def by_server(
 def ask(
     factory: PoolFactory, pools: Sequence[ConnectionPool], question: Callable[[Redis], _T]
 ) -> tuple[_T | None, list[str]]:
+    """The answer to `question`, which a client of the pool asks; see `first_answer`."""
+    return first_answer(pools, lambda pool: question(factory.client(pool.alias)))
+
+
+def first_answer(
+    pools: Sequence[ConnectionPool], question: Callable[[ConnectionPool], _T]
+) -> tuple[_T | None, list[str]]:
     """The answer of a server, from the first alias that is let in; else what each was told."""
     complaints = []
     for pool in pools:
         try:
-            return question(factory.client(pool.alias)), []
+            return question(pool), []
         except (RedisError, OSError) as error:
             complaints.append(complaint(pool, error))
     return None, complaints

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from ..client import Redis
 from ..factory import PoolFactory
-from .asking import ask, by_server
-from .fleet import Member, fleet
+from ..pool import ConnectionPool
+from .asking import by_server, first_answer
+from .fleet import Client, Member, fleet
 from .report import Report, Row, count
 
 
-def clients(factory: PoolFactory, aliases: Iterable[str]) -> Report:
-    """One row for each process and alias, and for each kind of stranger."""
+def list_through(pool: ConnectionPool) -> Sequence[Client]:
+    """What CLIENT LIST tells, asked over a connection of `pool`."""
+    return Redis(connection_pool=pool).client_list()
+
+
+def clients(
+    factory: PoolFactory,
+    aliases: Iterable[str],
+    listing: Callable[[ConnectionPool], Sequence[Client]] = list_through,
+) -> Report:
+    """One row for each process and alias, and for each kind of stranger; `listing` asks."""
     rows: list[Row] = []
     errors = []
     for server, pools in by_server(factory, aliases).items():
-        listed, complaints = ask(factory, pools, lambda client: client.client_list())
+        listed, complaints = first_answer(pools, listing)
         rows += [_row(server, member) for member in fleet(factory, listed or [])]
         errors += complaints
     note = count(sum(row["connections"] for row in rows), "connection") if rows else ""

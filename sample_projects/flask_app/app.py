@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from flask import (
     Flask,
     Response,
     abort,
+    current_app,
     flash,
     redirect,
     render_template,
@@ -22,18 +24,28 @@ from flask import (
 )
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_redispool import RedisPool
+from flask_redispool import RedisPool, health
 from flask_redispool.dashboard import RedisPoolDashboard
 
 pools = RedisPool()
 
 
-def from_this_machine() -> bool:
-    """Whether a request may see the dashboard; an application with users would look at those."""
-    return request.remote_addr in {"127.0.0.1", "::1"}
+def knows_the_password() -> bool | BaseResponse:
+    """Whether a request may see the dashboard; an application with users would look at those.
+
+    Not from where it comes: behind a proxy on this machine, all come from this machine.
+    """
+    password = current_app.config["DASHBOARD_PASSWORD"]
+    if not password:
+        return False  # nobody may
+    given = request.authorization
+    typed = given.password if given is not None and given.type == "basic" else None
+    if typed is not None and secrets.compare_digest(typed.encode(), password.encode()):
+        return True
+    return Response("Who are you?", 401, {"WWW-Authenticate": 'Basic realm="Redis pools"'})
 
 
-dashboard = RedisPoolDashboard(pools, authorize=from_this_machine)
+dashboard = RedisPoolDashboard(pools, authorize=knows_the_password)
 breakroom = Blueprint("breakroom", __name__)
 
 
@@ -42,6 +54,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
     app.config.from_mapping(
         SECRET_KEY="only for development",
+        DASHBOARD_PASSWORD=os.environ.get("DASHBOARD_PASSWORD", ""),
         REDISPOOL={
             "default": {
                 "URL": os.environ.get("REDIS_URL", "embedded://"),
@@ -53,6 +66,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config)
     pools.init_app(app)
     app.register_blueprint(breakroom)
+    app.register_blueprint(health.blueprint("/ready"))
     dashboard.init_app(app)
     return app
 

@@ -337,7 +337,7 @@ def test_inject_every_point_of_a_failed_dial(
 
         def get_ready() -> None:
             proxy.accept()
-            pool.capacity.gate.succeeded()
+            pool.capacity.gate.succeeded(0.0)
             pool.recycle()
             proxy.refuse()
 

@@ -2,17 +2,23 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask, Response, redirect, request
 from flask.testing import FlaskClient
 
 from flask_redispool import RedisPool
 from flask_redispool.dashboard import RedisPoolDashboard
 from redispool.dashboard import Dashboard, data, pages
+from redispool.reports import aside
+from redispool.testing import FaultProxy
 
+from ..support import Valkey
+from ..support.forks import in_child
 from ..support.valkey import free_port
 from .conftest import MakeApp, factory_of
 
@@ -137,6 +143,8 @@ def test_an_outage_does_not_stop_it(make_app: MakeApp) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     app = make_app(REDISPOOL={"default": {"URL": url, "RETRIES": 0, "TIMEOUT": 0.2}})
     client = mounted(app)
+    with pytest.raises(redis.ConnectionError):
+        factory_of(app).client().ping()
 
     fleet = ask(client, "fleet")
     [pool] = ask(client, "pools")["pools"]
@@ -177,7 +185,7 @@ def test_who_looks_does_not_wait_for_who_asks_the_server(
         assert answered.wait(20)
         return {}
 
-    monkeypatch.setattr(data, "_report", slow)
+    monkeypatch.setattr(data, "fleet", slow)
     now[0] += data.FLEET_FOR
     asker = threading.Thread(target=fleet.ask)
     asker.start()
@@ -192,6 +200,57 @@ def test_who_looks_does_not_wait_for_who_asks_the_server(
     looker.join()
 
     assert found == [known]
+
+
+def test_an_exhausted_pool_does_not_hold_up_the_fleet(make_app: MakeApp, flushed: Valkey) -> None:
+    """The server is asked past the pool: nobody waits, nothing is lent, its bound is kept."""
+    app = make_app(REDISPOOL={"default": {"URL": flushed.url, "MAX_CONNECTIONS": 1}})
+    pool = factory_of(app).pool()
+
+    with pool.connection():
+        fleet = data.Fleet(factory_of(app)).ask()
+
+    assert fleet["errors"] == []
+    assert [(row["alias"], row["connections"]) for row in fleet["rows"]] == [("default", 1)]
+    assert (pool.stats().requests_total, pool.stats().created_total) == (1, 1)
+
+
+def test_a_silent_server_holds_up_the_fleet_for_a_moment_only(
+    make_app: MakeApp, flushed: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits of its own hold, however patient the pool is, and they leave no connection."""
+    monkeypatch.setattr(aside, "WITHIN", 0.1)
+    with FaultProxy(flushed.url) as proxy:
+        patient = {"SOCKET_TIMEOUT": 60, "SOCKET_CONNECT_TIMEOUT": 60, "TIMEOUT": 60}
+        app = make_app(REDISPOOL={"default": {"URL": proxy.url, **patient}})
+        proxy.black_hole()
+        started = time.monotonic()
+        fleet = data.Fleet(factory_of(app)).ask()
+
+    assert "no answer from" in fleet["errors"][0]
+    assert time.monotonic() - started < 20
+
+
+def test_a_forked_child_asks_itself(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of a parent's thread, which does not exist in the child, stops nobody there."""
+    fleet = data.Fleet(factory_of(shop))
+    asking, answered = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict[str, Any]:
+        asking.set()
+        assert answered.wait(20)
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "fleet", slow)
+        asker = threading.Thread(target=fleet.ask)
+        asker.start()
+        assert asking.wait(20)
+    rows = in_child(lambda: fleet.ask()["rows"])
+    answered.set()
+    asker.join()
+
+    assert rows == []  # of connections: the pool has none yet, and the own one is not among them
 
 
 def test_a_response_may_be_made(shop: Flask) -> None:

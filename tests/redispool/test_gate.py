@@ -100,7 +100,7 @@ def test_only_a_handshake_ends_an_outage(gate: Gate) -> None:
     assert gate.outage is not None
     assert gate.outage.failures == 20
 
-    ended = gate.succeeded()
+    ended = gate.succeeded(0.0)
 
     assert ended is not None
     assert ended.failures == 20
@@ -112,13 +112,13 @@ def test_beginning_and_end_are_told_once(gate: Gate) -> None:
     """Whatever many threads note: one of them learns of the beginning, and one of the end."""
     for _ in range(50):
         begun = run_threads(8, lambda number: gate.failed(REFUSED, 0.0))
-        ended = run_threads(8, lambda number: gate.succeeded())
+        ended = run_threads(8, lambda number: gate.succeeded(0.0))
         assert [len([one for one in many if one]) for many in (begun, ended)] == [1, 1]
 
 
 def test_a_server_that_was_there_is_waited_for(gate: Gate) -> None:
     """For as long as ``timeout`` says, however many dials fail meanwhile."""
-    gate.succeeded()
+    gate.succeeded(0.0)
     for _ in range(30):
         gate.failed(REFUSED, 10.0)
 
@@ -139,7 +139,7 @@ def test_a_server_that_never_was_gets_its_tries(gate: Gate) -> None:
 
 def test_connections_that_work_are_worth_waiting_for(gate: Gate) -> None:
     """A server that refuses further connections (``maxclients``) still serves those it has."""
-    gate.succeeded()
+    gate.succeeded(0.0)
     gate.failed(REFUSED, 10.0)
 
     assert not gate.hopeless(60.0, last_return=59.0)

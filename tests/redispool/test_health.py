@@ -17,6 +17,7 @@ from redispool.verdicts import RECENTLY, Shortage
 from tests.conftest import MakeFactory
 from tests.support import Clock, Valkey, eventually
 from tests.support.callers import Waiting, in_background
+from tests.support.forks import in_child
 from tests.support.patience import in_time
 
 Look: TypeAlias = Callable[..., Health]
@@ -140,6 +141,27 @@ def test_a_name_that_is_not_found_holds_nothing_up(
             found = asyncio.run(in_a_loop(factory))
         assert reasons(found) == [("unhealthy", verdicts.LATE)]
         assert_all_returned(*factory.pools(), within=5.0)
+
+
+def test_those_who_ask_meanwhile_share_the_answer(flushed: Valkey) -> None:
+    """However many ask, there is one probe an alias, and one thread; none waits beyond his time.
+
+    A forked child, where that thread does not exist, asks itself; and so does who comes later.
+    """
+    with FaultProxy(flushed.url) as proxy, PoolFactory(dict.fromkeys("ab", proxy.url)) as factory:
+        proxy.hold()
+        found = in_background(lambda: check(factory, within=30.0))
+        eventually(lambda: proxy.held == 2)
+        others = [in_background(lambda: check(factory, within=30.0)) for _ in range(5)]
+        assert reasons(check(factory, ["a"], within=0.1)) == [("unhealthy", verdicts.LATE)]
+        in_the_child = in_child(lambda: reasons(check(factory, ["a"], within=0.1)))
+        proxy.let_go()
+        eventually(lambda: found and all(others))
+
+        assert in_the_child == [("unhealthy", verdicts.LATE)]
+        assert {each.status for each in [found[0], *(other[0] for other in others)]} == {"healthy"}
+        assert sum(pool.stats().acquired_total for pool in factory.pools()) <= 3
+        assert check(factory).status == "healthy"
 
 
 def test_the_loop_goes_on_meanwhile(flushed: Valkey, factory: PoolFactory) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,55 @@ def test_an_outage_is_seen(own_server: Valkey, tmp_path: Path) -> None:
     assert away.stats.away_seconds > 0.0
     assert "refused" in away.stats.away_reason
     assert (back.stats.away_seconds, back.stats.away_reason) == (0.0, "")
+
+
+def test_an_idle_pool_is_told_of_the_end_by_others(own_server: Valkey, tmp_path: Path) -> None:
+    """An outage is over when another one has reached the server later; not by an older success."""
+    settings = {"default": {"url": own_server.url, "retries": 0}}
+    with (
+        PoolFactory(settings, base_path=tmp_path) as idle,
+        PoolFactory(settings, base_path=tmp_path) as busy,
+    ):
+        idle.client().ping()
+        busy.client().ping()
+        own_server.stop()
+        eventually(lambda: finds_away(idle))
+        at_first = [pool.stats.away_reason for pool in idle.live() if pool.stats.away_seconds]
+        own_server.start()
+        eventually(lambda: answers(busy))
+        back = [pool.stats.away_seconds for pool in idle.live()]
+        own_opinion = idle.stats()["default"].away_seconds
+        own_server.stop()
+        # Not with its first command, perhaps: in the pause between two dials it does not dial.
+        again = eventually(
+            lambda: finds_away(idle) and [p for p in idle.live() if p.stats.away_seconds]
+        )
+
+    assert len(at_first) == 1  # busy has not noticed
+    assert back == [0.0, 0.0]
+    assert own_opinion > 0.0
+    assert len(again) == 1
+
+
+def test_who_waits_for_a_server_sees_for_itself(factory: PoolFactory) -> None:
+    """Where callers wait, the outage stays, though another process has reached the server."""
+    factory.client().ping()
+    [well] = factory.live()
+    away = replace(well, stats=replace(well.stats, away_seconds=3.0))
+    waits = replace(well, stats=replace(away.stats, waiting=1))
+    pools = {"well": well, "away": away, "waits": waits}
+    heard = {"well": 2.0, "away": 1.0, "waits": 1.0}
+
+    told = live._without_old_outages(pools, heard)
+
+    assert [pool.stats.away_seconds for pool in told] == [0.0, 0.0, 3.0]
+
+
+def finds_away(factory: PoolFactory) -> bool:
+    """Whether a command finds nobody to dial; the first one finds the line broken."""
+    with pytest.raises(redis.ConnectionError):
+        factory.client().ping()
+    return factory.stats()["default"].away_seconds > 0
 
 
 def answers(factory: PoolFactory) -> bool:

@@ -1,36 +1,49 @@
-// The page: asks for the figures each second, keeps those of the last minutes, and shows them.
+// The page: asks for the figures twice a second, keeps those of the last minutes, and shows them.
+// It asks again while it waits: the worker that was asked may have no thread left, others have.
 // Text is set as text, never as markup: names of threads and lines of code come from elsewhere.
 
 import { chart, draw } from "./charts.js";
+import { History, KEPT } from "./history.js";
 
-const KEPT = 180;               // seconds
-const FLEET_EVERY = 10_000;     // milliseconds
+const LOOK_EVERY = 500, FLEET_EVERY = 10_000;   // milliseconds
+const ANSWER_WITHIN = 2500;     // of a look; so five at most are under way, and a browser has six lines
+const SILENT_AFTER = 1500;      // with the half second before, the page tells of it within two
 const $ = (id) => document.getElementById(id);
-const histories = new Map();    // pool → its measures, one a second
+const histories = new Map();    // pool → its History
 const cards = new Map();        // pool → the nodes of its card
 let paused = false;
+let asked = 0, answered = 0;    // numbers of looks
+let heard = performance.now(), heardAt = new Date();
 
+// What is drawn of a pool: the figure, what it is in words, how high the chart is at least, when it has a colour.
 const MEASURES = [
-  { name: "in use", of: (now) => now.in_use, text: (value, s) => `${value} / ${s.max_connections}`, top: (s) => s.max_connections },
-  { name: "waiting", of: (now) => now.waiting, text: String, top: () => 1, bad: (value) => value > 0 },
-  { name: "wait time", of: (now, was, seconds) => meanWait(now, was), text: duration, top: () => 0.001, warm: (value) => value > 0.1 },
-  { name: "checkouts/s", of: (now, was, seconds) => rate(now, was, seconds, checkouts), text: short, top: () => 1 },
-  { name: "errors/s", of: (now, was, seconds) => rate(now, was, seconds, errors), text: short, top: () => 1, bad: (value) => value > 0 },
+  { name: "in use", of: (now) => now.in_use, text: (_, s) => `${s.in_use} / ${s.max_connections}`, top: (s) => s.max_connections },
+  { name: "waiting", of: (now) => now.waiting, text: (_, s) => s.waiting, top: () => 1, bad: (value) => value > 0 },
+  { name: "wait time", of: meanWait, text: duration, top: () => 0.001, warm: (value) => value > 0.1 },
+  { name: "checkouts/s", of: rateOf(checkouts), text: short, top: () => 1 },
+  { name: "errors/s", of: rateOf(errors), text: short, top: () => 1, bad: (value) => value > 0 },
 ];
+const CHECKOUTS = 3, ERRORS = 4;
 
-const checkouts = (stats) => stats.acquired_total + stats.shared_commands_total;
-const errors = (stats) => stats.timeouts_total + stats.rejected_total + stats.failed_total;
-const sum = (values) => values.reduce((total, value) => total + value, 0);
+function checkouts(stats) {
+  return stats.acquired_total + stats.shared_commands_total;
+}
 
-function rate(now, was, seconds, count) {
-  return was && seconds > 0 ? Math.max(count(now) - count(was), 0) / seconds : 0;
+function errors(stats) {
+  return stats.timeouts_total + stats.rejected_total + stats.failed_total;
+}
+
+function rateOf(count) {
+  return (now, was, seconds) => (count(now) - count(was)) / seconds;
 }
 
 function meanWait(now, was) {
-  const waits = was ? now.acquired_waited_total - was.acquired_waited_total : 0;
+  const waits = now.acquired_waited_total - was.acquired_waited_total;
   const mean = waits > 0 ? (now.wait_seconds_sum - was.wait_seconds_sum) / waits : 0;
   return Math.max(mean, now.oldest_wait_seconds);
 }
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 function duration(seconds) {
   if (seconds === 0) return "0";
@@ -53,20 +66,14 @@ function element(name, text, kind) {
 
 const keyOf = (pool) => `${pool.process} ${pool.started} ${pool.stats.alias} ${pool.face}`;
 
-/** Keep the measures of each pool; forget the pools of processes that are no more. */
+/** Keep the figures of each pool; forget the pools of processes that are no more. */
 function remember(found) {
   const alive = new Set(found.pools.map(keyOf));
-  for (const key of histories.keys()) if (!alive.has(key)) { histories.delete(key); }
+  for (const key of histories.keys()) if (!alive.has(key)) histories.delete(key);
   for (const [key, card] of cards) if (!alive.has(key)) { card.node.remove(); cards.delete(key); }
   for (const pool of found.pools) {
-    const history = histories.get(keyOf(pool)) ?? { values: MEASURES.map(() => []), was: null, at: 0 };
-    const seconds = found.now - history.at;
-    MEASURES.forEach((measure, index) => {
-      history.values[index].push(measure.of(pool.stats, history.was, seconds));
-      history.values[index].splice(0, Math.max(history.values[index].length - KEPT, 0));
-    });
-    history.was = pool.stats;
-    history.at = found.now;
+    const history = histories.get(keyOf(pool)) ?? new History(MEASURES.map((measure) => measure.of));
+    history.add(pool.stats, found.now);
     histories.set(keyOf(pool), history);
   }
 }
@@ -76,7 +83,7 @@ function newCard() {
   const title = element("h3"), about = element("p"), list = element("dl");
   const rows = MEASURES.map((measure) => {
     const row = element("div", undefined, "chart");
-    const picture = chart(), value = element("dd");
+    const picture = chart(KEPT), value = element("dd");
     row.append(element("dt", measure.name), picture, value);
     list.append(row);
     return { picture, value };
@@ -86,24 +93,23 @@ function newCard() {
   return { node, title, about, rows };
 }
 
-function showCard(pool) {
+function showCard(pool, now) {
   const key = keyOf(pool), card = cards.get(key) ?? newCard(), stats = pool.stats;
   cards.set(key, card);
   card.title.textContent = `${stats.alias} · ${pool.face} · process ${pool.process}`;
   card.about.textContent = `${pool.program} → ${stats.server}; ${stats.idle} idle, `
     + `${stats.connecting} connecting, ${stats.pubsub} subscribed; p95 wait ${duration(stats.wait_seconds_p95)}`;
   const history = histories.get(key);
-  MEASURES.forEach((measure, index) => {
-    const values = history.values[index], last = values[values.length - 1];
-    const { picture, value } = card.rows[index];
-    draw(picture, values, KEPT, measure.top(stats));
+  history.last.forEach((last, index) => {
+    const { picture, value } = card.rows[index], measure = MEASURES[index];
+    draw(picture, history, index, now, KEPT, measure.top(stats));
     value.textContent = measure.text(last, stats);
     value.className = measure.bad?.(last) ? "bad" : measure.warm?.(last) ? "warm" : "";
   });
 }
 
 function showTotals(pools) {
-  const last = (index) => pools.map((pool) => histories.get(keyOf(pool)).values[index].at(-1));
+  const last = (index) => pools.map((pool) => histories.get(keyOf(pool)).last[index] ?? 0);
   const stats = pools.map((pool) => pool.stats);
   const figures = {
     "processes": new Set(pools.map((pool) => pool.process)).size,
@@ -111,8 +117,8 @@ function showTotals(pools) {
     "idle": sum(stats.map((s) => s.idle)),
     "waiting": sum(stats.map((s) => s.waiting)),
     "longest wait": duration(Math.max(0, ...stats.map((s) => s.oldest_wait_seconds))),
-    "checkouts/s": short(sum(last(3))),
-    "errors/s": short(sum(last(4))),
+    "checkouts/s": short(sum(last(CHECKOUTS))),
+    "errors/s": short(sum(last(ERRORS))),
   };
   const nodes = Object.entries(figures).map(([name, value]) => {
     const tile = element("div");
@@ -122,18 +128,28 @@ function showTotals(pools) {
   $("totals").replaceChildren(...nodes);
 }
 
-/** Say it only when it changes, or a screen reader says it each second. */
+/** Say it only when it changes, or a screen reader says it each time. */
+function alarm(shown, lines) {
+  if (shown.dataset.text === lines.join("\n")) return;
+  shown.dataset.text = lines.join("\n");
+  shown.replaceChildren(...lines.map((line) => element("p", line)));
+}
+
 function showOutages(pools) {
   const away = pools.filter((pool) => pool.stats.away_seconds > 0);
   const servers = [...new Set(away.map((pool) => pool.stats.server))];
-  const text = servers.map((server) => {
+  alarm($("outages"), servers.map((server) => {
     const those = away.filter((pool) => pool.stats.server === server);
     return `${server} cannot be reached by ${those.length} pool${those.length > 1 ? "s" : ""}: ${those[0].stats.away_reason}`;
-  });
-  const shown = $("outages");
-  if (shown.dataset.text === text.join("\n")) return;
-  shown.dataset.text = text.join("\n");
-  shown.replaceChildren(...text.map((line) => element("p", line)));
+  }));
+}
+
+/** Tell that no answer comes; how long is for the eye alone. */
+function showSilence() {
+  const silent = performance.now() - heard;
+  alarm($("silence"), silent < SILENT_AFTER ? [] : [`No answer from the application since ${
+    heardAt.toLocaleTimeString()}; what is shown is from then. Perhaps all its threads wait for Redis.`]);
+  $("silent-for").textContent = silent < SILENT_AFTER ? "" : `for ${duration(silent / 1000)}`;
 }
 
 function fill(body, rows) {
@@ -165,27 +181,44 @@ function showRows(table, rows) {
   fill(table.tBodies[0], rows.map((row) => names.map((name) => row[name])));
 }
 
-async function ask(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, redirect: "error" });
+async function ask(path, within = 30_000) {
+  const answer = await fetch(path, {
+    headers: { Accept: "application/json" }, redirect: "error", signal: AbortSignal.timeout(within),
+  });
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return answer.json();
 }
 
 async function look() {
-  if (paused || document.hidden) return;
+  if (paused || document.hidden) {
+    heard = performance.now();
+    heardAt = new Date();
+    return;
+  }
+  showSilence();
+  const number = ++asked;
   try {
-    const found = await ask("pools.json");
-    remember(found);
-    $("host").textContent = `on ${found.host}`;
-    $("note").textContent = found.note || (found.pools.length ? "" : "No process has used a pool yet.");
-    found.pools.forEach(showCard);
-    showTotals(found.pools);
-    showOutages(found.pools);
-    showLeases(found.pools);
+    const found = await ask("pools.json", ANSWER_WITHIN);
+    if (paused || number < answered) return;  // a later one was faster
+    answered = number;
+    heard = performance.now();
+    heardAt = new Date();
+    show(found);
     say("Live");
   } catch (error) {
-    say(`No figures: ${error.message}`);
+    if (!paused && number > answered) say(error.name === "TimeoutError" ? "No answer" : `No figures: ${error.message}`);
   }
+}
+
+function show(found) {
+  remember(found);
+  $("host").textContent = `on ${found.host}`;
+  $("note").textContent = found.note || (found.pools.length ? "" : "No process has used a pool yet.");
+  found.pools.forEach((pool) => showCard(pool, found.now));
+  showTotals(found.pools);
+  showOutages(found.pools);
+  showLeases(found.pools);
+  showSilence();
 }
 
 function say(text) {
@@ -222,6 +255,7 @@ $("pause").addEventListener("click", () => {
   $("pause").setAttribute("aria-pressed", String(paused));
   say(paused ? "Paused" : "Live");
 });
-again(look, 1000);
+setInterval(look, LOOK_EVERY);
+look();
 again(lookAtFleet, FLEET_EVERY);
 showOptions();

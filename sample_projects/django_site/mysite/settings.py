@@ -1,4 +1,4 @@
-"""The settings of the sample site: no database, all that it keeps is in Redis."""
+"""The settings of the sample site: what it keeps is in Redis; the database is for the staff."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY", "only for development")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
+    "django_redispool",  # before the admin, whose index gets a link to the dashboard
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
     "django.contrib.messages",
-    "django_redispool",
+    "django.contrib.staticfiles",
     "breakroom",
 ]
 
@@ -29,6 +33,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 
@@ -41,13 +46,18 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
         },
     },
 ]
 
-DATABASES: dict[str, dict[str, str]] = {}
+STATIC_URL = "static/"  # of the admin alone
+
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "staff.sqlite3"},
+}
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 USE_TZ = True
 TIME_ZONE = "UTC"

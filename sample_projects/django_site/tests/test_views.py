@@ -1,6 +1,7 @@
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
-from pytest_django.asserts import assertContains, assertNotContains
+from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
 
 def test_visits_are_counted(client: Client) -> None:
@@ -76,3 +77,25 @@ def test_bad_form_is_refused(client: Client, path: str, data: dict[str, str]) ->
 def test_keyed(client: Client) -> None:
     """The value names its key."""
     assertContains(client.get("/keyed/42"), "value-of-42")
+
+
+def test_dashboard_is_for_staff(client: Client) -> None:
+    """Who is not logged in is sent to the login of the admin; no database is asked for that."""
+    assertRedirects(
+        client.get("/redispool/"),
+        "/admin/login/?next=/redispool/",
+        fetch_redirect_response=False,
+    )
+
+
+@pytest.mark.django_db
+def test_staff_finds_the_dashboard(client: Client) -> None:
+    """The admin's index leads to it."""
+    client.force_login(User.objects.create(username="ada", is_staff=True))
+    assertContains(client.get("/admin/"), '<a href="/redispool/">')
+    assertContains(client.get("/redispool/"), "Redis pools")
+
+
+def test_ready(client: Client) -> None:
+    """A probe learns whether Redis is there."""
+    assertContains(client.get("/ready"), '"status": "healthy"')

@@ -1,4 +1,5 @@
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 
@@ -66,3 +67,26 @@ def test_bad_form_is_refused(client: FlaskClient, path: str, data: dict[str, str
 def test_keyed(client: FlaskClient) -> None:
     """The value names its key."""
     assert client.get("/keyed/42").text == "value-of-42"
+
+
+def test_dashboard_wants_the_password(app: Flask, client: FlaskClient) -> None:
+    """Who brings it sees the pools, whatever name he gives; others are asked for it."""
+    app.config["DASHBOARD_PASSWORD"] = "pa55 wörd"
+    for wrong in (None, ("", ""), ("admin", "password"), ("pa55 wörd", "")):
+        answer = client.get("/redispool/pools.json", auth=wrong)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"][:5]) == (401, "Basic")
+    assert client.get("/redispool/", auth=("ada", "pa55 wörd")).status_code == 200
+
+
+@pytest.mark.parametrize("auth", [None, ("", ""), ("ada", "ada")])
+def test_dashboard_without_a_password_is_closed(
+    app: Flask, client: FlaskClient, auth: tuple[str, str] | None
+) -> None:
+    """Nobody is let in by a forgotten setting, from this machine neither."""
+    app.config["DASHBOARD_PASSWORD"] = ""
+    assert client.get("/redispool/", auth=auth).status_code == 403
+
+
+def test_ready(client: FlaskClient) -> None:
+    """A probe learns whether Redis is there."""
+    assert client.get("/ready").get_json()["status"] == "healthy"
