@@ -51,7 +51,8 @@ class Capacity:
         self._resizing = threading.Lock()
         self._settled = True
         shut = self.shut
-        self.cells.show("heard_at", lambda: gate.heard_at)
+        self.cells.show("dialled_at", lambda: gate.dialled_at)
+        self.cells.show("reached_at", lambda: gate.reached_at)
         self.cells.show("away_since", lambda: gate.outage.since if gate.outage else 0.0)
         self.cells.show("shut", lambda: float(shut.is_set()))
         self.cells.show("max_connections", lambda: float(size))

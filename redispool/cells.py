@@ -25,7 +25,15 @@ COUNTED = (
 )
 """What is counted for a whole pool."""
 SHOWN = (
-    *("max_connections", "waiting", "waiting_since", "heard_at", "away_since", "shut"),
+    *(
+        "max_connections",
+        "waiting",
+        "waiting_since",
+        "dialled_at",
+        "reached_at",
+        "away_since",
+        "shut",
+    ),
     *COUNTED,
 )
 """What stands in the cells of a pool, beside those of its places."""

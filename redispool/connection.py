@@ -12,6 +12,7 @@ from redis.utils import str_if_bytes
 from .conversation import Conversation
 from .handshake import shake_hands
 from .holding import Holding
+from .leases import Lease
 from .timekeeping import FOREVER
 from .wire import quiet
 
@@ -50,6 +51,8 @@ class PooledConnection(Holding, Conversation):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._dialling = False
+        self.brief = Lease(0.0)
+        """The lease of who holds it for one command: made once, for it is needed all the time."""
         super().__init__(*args, **kwargs)
         if self.redis_connect_func is not None:
             self.redis_connect_func = functools.partial(_set_up, self.redis_connect_func)

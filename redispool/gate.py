@@ -53,8 +53,8 @@ class Gate:
         self._outages: dict[str, Outage] = {}  # one at most; a dict takes and drops it in one step
         self.known = False
         """Whether the server has ever completed a handshake."""
-        self.heard_at = 0.0
-        """When the last dial told whether the server is there, on the monotonic clock."""
+        self.dialled_at = self.reached_at = 0.0
+        """When the last dial ended, and the last one that succeeded, on the monotonic clock."""
 
     @property
     def outage(self) -> Outage | None:
@@ -89,7 +89,7 @@ class Gate:
 
     def failed(self, error: Exception, now: float) -> Outage | None:
         """Note a dial that failed; gives the outage where it began with this one."""
-        self.heard_at = now
+        self.dialled_at = now
         # Complete before it is seen: an interruption must not leave half of it, nor the frames of
         # the error, which hold the slot of the dial.
         failures = self.outage.failures if self.outage is not None else 0
@@ -106,7 +106,7 @@ class Gate:
 
         Nothing less ends one: a proxy accepts connections for a server that is away.
         """
-        self.known, self.heard_at = True, now
+        self.known, self.dialled_at, self.reached_at = True, now, now
         return self._outages.pop("now", None)
 
     def hopeless(self, now: float, last_return: float) -> bool:

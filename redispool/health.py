@@ -69,8 +69,8 @@ def check(
 ) -> Health:
     """Ask the server of each alias through its pool for threads, all at once.
 
-    Who asks while another asks the same gets the answer to that: there is one thread an alias,
-    however many probes come and whatever hangs.
+    Who asks while another asks the same (alias and `within`) gets the answer to that: there is one
+    thread for it, however many probes come, and a second one where the first hangs.
 
     Args:
         factory: the pools.
@@ -129,13 +129,17 @@ def _under_way(factory: PoolFactory, alias: str, within: float) -> _Probe:
     In a thread, for nothing ends a look-up of a name before the system does.
     """
     own = _Probe(factory, alias, within)
-    probe = own.memory.under_way.setdefault((alias, within), own)
-    if probe is own:
-        try:
+    under_way, key = own.memory.under_way, (alias, within)
+    try:
+        probe = under_way.setdefault(key, own)
+        if probe.hangs(monotonic()) and not probe.is_second:
+            own.is_second = True
+            under_way[key] = probe = own
+        if probe is own:
             threading.Thread(target=own.run, name="redispool health", daemon=True).start()
-        except BaseException:  # there are too many threads
-            own.end()
-            raise
+    except BaseException:  # there are too many threads, or a signal handler raised
+        own.end()
+        raise
     return probe
 
 
@@ -147,6 +151,8 @@ class _Probe:
         self._began = now = monotonic()
         self._deadline, self._told_by = now + within * SHARE, now + within
         self.memory = _memories.get(factory) or _memories.setdefault(factory, _Memory())
+        self.is_second = False
+        """Whether it asks beside one that hangs."""
         self._ended = threading.Event()
         self._found: AliasHealth | None = None
         self._before: PoolStats | None = None
@@ -157,9 +163,14 @@ class _Probe:
         self._ended.wait(max(deadline - monotonic(), 0.0))
         return self._found or verdicts.late(self._alias)
 
+    def hangs(self, now: float) -> bool:
+        """Whether it should have ended."""
+        return now > self._told_by
+
     def end(self) -> None:
         """Who asks from now on starts a probe of his own."""
-        self.memory.under_way.pop((self._alias, self._within), None)
+        if self.memory.under_way.get((self._alias, self._within)) is self:
+            self.memory.under_way.pop((self._alias, self._within), None)
         self._ended.set()
 
     def run(self) -> None:

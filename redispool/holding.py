@@ -47,8 +47,6 @@ class Holding(Bookkeeping):
         self.born = self.last_used = 0.0
         self.expires_at = FOREVER
         self.batch: object = None
-        self.brief = Lease(0.0)
-        """The lease of who holds it for one command: made once, for it is needed all the time."""
         super().__init__(*args, **kwargs)
 
     @abstractmethod

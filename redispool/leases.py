@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from . import logs
+from . import fork, logs
 from .events import LeakSuspected
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ def suspects(pool: Lifecycle, now: float) -> list[Lease]:
 
 
 def report_leaks(pool: Lifecycle, now: float) -> None:
-    """Log each suspect once; called where somebody has to wait, or asks for statistics."""
+    """Log each suspect once; called where somebody asks for statistics, or has to wait.
+
+    Of those who wait one looks for all, once in a tenth of ``leak_threshold``.
+    """
     for lease in suspects(pool, now):
         if not lease.reported:
             lease.reported = True
@@ -145,33 +148,66 @@ def caller() -> str:
 LEFT_BEHIND = 1.0
 """Seconds after which a look, which takes microseconds, has been cut off by an interruption."""
 
-_look: dict[str, Any] = {}
-"""The look of now: ``turn``, whose it is and since when; ``collects``, if it switched that off."""
+
+class _Look:
+    """A look at the frames of all threads."""
+
+    def __init__(self) -> None:
+        self.thread, self.since = threading.get_ident(), monotonic()
+        self.collects = False
+        """Whether it stops the collection of garbage meanwhile."""
+
+    def is_left_behind(self, now: float) -> bool:
+        """Whether an interruption has cut it off."""
+        here: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+        return self.thread not in here or now - self.since >= LEFT_BEHIND
 
 
-def where_is(thread: int) -> str:
-    """The line of the application's code that `thread` is running; empty where nobody can tell.
+class _Looks:
+    """One look at a time, without a collection.
 
     A collection within ``sys._current_frames()`` may run a finalizer, and another thread that calls
     the same meanwhile then stops the interpreter for ever (CPython issue 106883, mended in later
-    releases only). So nothing is collected here, and one thread looks at a time; others do without.
+    releases only). One at a time, so that no other one lets garbage be collected too early.
     """
-    own = threading.get_ident(), monotonic()
-    turn = _look.setdefault("turn", own)
-    if turn[0] != own[0]:
-        if turn[0] in threading._active and own[1] - turn[1] < LEFT_BEHIND:  # type: ignore[attr-defined]
-            return ""
-        _look["turn"] = own
-    try:
-        if gc.isenabled():
-            _look["collects"] = True
-            gc.disable()
-        frame = sys._current_frames().get(thread)
-    finally:
-        if "collects" in _look:  # perhaps of a look that was interrupted
+
+    def __init__(self) -> None:
+        self._now: dict[str, _Look] = {}  # one at most; a dict takes and drops it in one step
+        fork.register(self)
+
+    def frame_of(self, thread: int) -> FrameType | None:
+        """What `thread` is running; None where nobody can tell, or another look is under way."""
+        own = _Look()
+        other = self._now.setdefault("one", own)
+        if other is not own:
+            if not other.is_left_behind(own.since):
+                return None
+            own.collects = other.collects
+            self._now["one"] = own
+        try:
+            if gc.isenabled():
+                own.collects = True
+                gc.disable()
+            return sys._current_frames().get(thread)
+        finally:
+            if own.collects:
+                gc.enable()
+            if self._now.get("one") is own:
+                self._now.pop("one", None)
+
+    def after_fork_in_child(self) -> None:
+        """The thread that looked does not exist here."""
+        look = self._now.pop("one", None)
+        if look is not None and look.collects:
             gc.enable()
-            _look.pop("collects", None)
-        _look.pop("turn", None)
+
+
+_looks = _Looks()
+
+
+def where_is(thread: int) -> str:
+    """The line of the application's code that `thread` is running; empty where nobody can tell."""
+    frame = _looks.frame_of(thread)
     return _outside(frame) if frame is not None else ""
 
 

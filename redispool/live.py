@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, time
-from typing import Any
+from typing import Any, NamedTuple
 
 from .board import ABOUT, CELLS, HEAD_BYTES, MAGIC, OUTAGE, SUFFIX, is_alive, own_board
 from .cells import COUNTED, POOL_BYTES, SHOWN
 from .census import so_far
 from .figures import CONNECTING, EXPLICIT, OPEN, RECORD_BYTES, SINCE, STATE, Record, Total
+from .policy import DIAL_MOST
 from .stats import PoolStats
 from .whereabouts import check_private
 
@@ -47,6 +48,13 @@ class LivePool:
     stats: PoolStats
     holders: tuple[Holder, ...]
     """Who holds connections for longer than one command, the longest first."""
+
+
+class Dials(NamedTuple):
+    """When a pool last dialled, and when with success, on the monotonic clock."""
+
+    dialled_at: float
+    reached_at: float
 
 
 MAKING = 60.0
@@ -115,7 +123,8 @@ def _parsed(images: Iterable[bytes]) -> Iterator[tuple[dict[str, Any], LivePool]
         if image.startswith(MAGIC) and len(image) >= HEAD_BYTES:
             cells = memoryview(image)[CELLS : CELLS + POOL_BYTES].cast("d")
             shown = dict(zip(SHOWN, cells.tolist(), strict=True))
-            about = {**json.loads(_text(image, ABOUT, OUTAGE)), "heard_at": shown["heard_at"]}
+            dials = Dials(shown["dialled_at"], shown["reached_at"])
+            about = {**json.loads(_text(image, ABOUT, OUTAGE)), "dials": dials}
             yield about, _pool(about, shown, image, now)
 
 
@@ -172,44 +181,45 @@ def _holders(records: Iterable[Record], now: float) -> tuple[Holder, ...]:
 def _with_subscriptions(found: Iterable[tuple[dict[str, Any], LivePool]]) -> list[LivePool]:
     """The pools; those that lend to subscriptions are figures of the pools that they belong to."""
     pools: dict[str, LivePool] = {}
-    heard: dict[str, float] = {}
+    dials: dict[str, Dials] = {}
     subscriptions: dict[str, PoolStats] = {}
     for about, pool in found:
         key = about["pool"]
         if about["subscriptions"]:
             subscriptions[key] = pool.stats
         else:
-            pools[key], heard[key] = pool, about["heard_at"]
+            pools[key], dials[key] = pool, about["dials"]
     joined = {
         key: replace(pool, stats=_joined(pool.stats, subscriptions.get(key)))
         for key, pool in pools.items()
     }
-    now = _without_old_outages(joined, heard)
-    return sorted(now, key=lambda pool: (pool.process, pool.stats.alias, pool.face))
+    current = _without_old_outages(joined, dials, monotonic())
+    return sorted(current, key=lambda pool: (pool.process, pool.stats.alias, pool.face))
 
 
 def _without_old_outages(
-    pools: Mapping[str, LivePool], heard: Mapping[str, float]
+    pools: Mapping[str, LivePool], dials: Mapping[str, Dials], now: float
 ) -> Iterator[LivePool]:
     """The pools, none with an outage that another process knows to be over.
 
     Here, for all who show figures, is decided what is current. A pool learns of the end with its
-    next dial, and one that nobody uses does not dial; so it is told by one that has reached the
-    same server, under the same alias, later. Where callers wait, or dial, it sees for itself.
+    next dial, and one that nobody uses does not dial; so it is told by one that has dialled the
+    same server, under the same alias, later and with success. Who is used sees for himself.
 
     Args:
         pools: by their tokens.
-        heard: when each has dialled last.
+        dials: of each.
+        now: on the monotonic clock.
     """
     reached: dict[tuple[str, str], float] = {}
     for key, pool in pools.items():
-        if not pool.stats.away_seconds:
-            server = pool.stats.alias, pool.stats.server
-            reached[server] = max(reached.get(server, 0.0), heard[key])
+        server = pool.stats.alias, pool.stats.server
+        reached[server] = max(reached.get(server, 0.0), dials[key].reached_at)
     for key, pool in pools.items():
-        stats = pool.stats
-        asks = stats.waiting or stats.connecting
-        if not asks and reached.get((stats.alias, stats.server), 0.0) > heard[key]:
+        stats, last = pool.stats, dials[key].dialled_at
+        # Between two dials callers may be told at once that the server is away.
+        used = stats.waiting or stats.connecting or now - last <= DIAL_MOST
+        if not used and reached[stats.alias, stats.server] > last:
             stats = replace(stats, away_seconds=0.0, away_reason="")
         yield replace(pool, stats=stats)
 

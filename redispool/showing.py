@@ -66,9 +66,8 @@ class Showing:
         board, outage = self._boards.get("own"), self.capacity.gate.outage
         if board is not None:
             board.note_outage(str(outage.error) if outage is not None else "")
-        # In this order: who reads in between must not take an outage for an old one.
-        self.capacity.cells.show("heard_at")
-        self.capacity.cells.show("away_since")
+        for name in ("dialled_at", "reached_at", "away_since"):
+            self.capacity.cells.show(name)
 
     def show_no_more(self) -> None:
         """The pool has ended."""

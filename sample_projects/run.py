@@ -237,7 +237,8 @@ def run(port: int, data: Path, stop: threading.Event) -> None:
             say("\nOpen in a browser")
             for server in servers:
                 say(f"  {server.sample.name:<8} {server.url}/")
-            say(f"  pools    {servers[0].url}/redispool/ (any name, password {PASSWORD})")
+            known = "that of DASHBOARD_PASSWORD" if "DASHBOARD_PASSWORD" in os.environ else PASSWORD
+            say(f"  pools    {servers[0].url}/redispool/ (any name; password: {known})")
             show_connections(redis_url)
             say("\nServing. Ctrl-C ends it.")
             serve(servers, stop)

@@ -33,16 +33,17 @@ def threaded(count: int, cores: int | None = None) -> Run:
     """How many GETs that many threads make in a second, on so many cores where that is given."""
 
     def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
-        own = contender.one_per_thread
-        clients = [contender.open(url) for _ in range(count)] if own else [client] * count
-        if not own:
-            client.warm_up(count)
-        try:
-            with kept_on(cores) if cores is not None else contextlib.nullcontext():
-                return calls_per_second([one.get(10) for one in clients], seconds)
-        finally:
-            for one in clients if own else ():
-                one.disconnect()
+        with contextlib.ExitStack() as ends:
+            made = count if contender.one_per_thread else 0 if cores is None else 1
+            if cores is not None:
+                ends.enter_context(kept_on(cores))  # and so are the threads that a client begins
+            own = [contender.open(url) for _ in range(made)]
+            for one in own:
+                ends.callback(one.disconnect)
+            clients = own if contender.one_per_thread else [*own, client][:1] * count
+            if not contender.one_per_thread:
+                clients[0].warm_up(count)
+            return calls_per_second([one.get(10) for one in clients], seconds)
 
     return run
 

@@ -18,6 +18,7 @@ from ..reports.clients import clients
 from ..reports.config import config
 from ..reports.report import Report
 
+BEING_ASKED = "The server is being asked."
 FLEET_FOR = 5.0
 """Seconds for which the answer to CLIENT LIST is kept: it costs the server, however many look."""
 
@@ -67,8 +68,8 @@ class Fleet:
     def ask(self) -> dict[str, Any]:
         """``{"rows", "errors"}``, a few seconds old at most where the server answers."""
         known = self._known
-        if known is not None and self._asking.locked():
-            return known[1]
+        if self._asking.locked():
+            return known[1] if known is not None else {"rows": [], "errors": [BEING_ASKED]}
         with self._asking:
             if self._known is None or self._clock() - self._known[0] >= FLEET_FOR:
                 found = fleet(self._factory)

@@ -8,6 +8,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from ..client import Redis
 from ..dropin import client_name
 from ..pool import ConnectionPool
@@ -15,8 +18,8 @@ from .fleet import Client
 
 WITHIN = 1.0
 """Seconds for connecting, and the same again for the answer."""
-NAME = "dashboard"
-"""What stands in the name of the connection where others have their alias."""
+NO_ALIAS = ""
+"""What stands in the name of the connection where others have their alias, which is not empty."""
 
 
 def list_aside(pool: ConnectionPool) -> list[Client]:
@@ -28,8 +31,9 @@ def list_aside(pool: ConnectionPool) -> list[Client]:
         redis.RedisError, OSError: the server is away, too slow, or refuses.
     """
     connection = pool.make_connection()
-    connection.client_name = own = client_name(NAME)
+    connection.client_name = own = client_name(NO_ALIAS)
     connection.name_is_ours = True
+    connection.retry = Retry(NoBackoff(), 0)  # the user's may pause between its tries
     try:
         connection.lend(started := monotonic())
         connection.open(started + WITHIN)

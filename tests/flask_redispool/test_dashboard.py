@@ -10,14 +10,17 @@ import pytest
 import redis
 from flask import Flask, Response, redirect, request
 from flask.testing import FlaskClient
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from flask_redispool import RedisPool
 from flask_redispool.dashboard import RedisPoolDashboard
+from redispool import PoolFactory
 from redispool.dashboard import Dashboard, data, pages
 from redispool.reports import aside
 from redispool.testing import FaultProxy
 
-from ..support import Valkey
+from ..support import Valkey, eventually, run_threads
 from ..support.forks import in_child
 from ..support.valkey import free_port
 from .conftest import MakeApp, factory_of
@@ -153,22 +156,25 @@ def test_an_outage_does_not_stop_it(make_app: MakeApp) -> None:
     assert "refused" in pool["stats"]["away_reason"]
 
 
-def test_many_who_look_ask_the_server_once(shop: Flask) -> None:
+def test_many_who_look_ask_the_server_once(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fleet is asked for anew after some seconds, and by one of all who look."""
-    now = [100.0]
-    fleet = data.Fleet(factory_of(shop), clock=lambda: now[0])
-    found: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: found.append(fleet.ask())) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    now[0] += data.FLEET_FOR - 0.1
-    later = fleet.ask()
-    now[0] += 0.2
+    now, answers = [100.0], list[dict[str, Any]]()
+    fleet, real = data.Fleet(factory_of(shop), clock=lambda: now[0]), data.fleet
 
-    assert all(each is found[0] for each in [*found, later])
-    assert fleet.ask() is not found[0]
+    def counted(factory: PoolFactory) -> dict[str, Any]:
+        answers.append(real(factory))
+        return answers[-1]
+
+    monkeypatch.setattr(data, "fleet", counted)
+    fleet.ask()
+    now[0] += data.FLEET_FOR - 0.1
+    assert fleet.ask() is answers[0]
+    now[0] += 0.2
+    found = run_threads(4, lambda _: fleet.ask())
+
+    assert len(answers) == 2
+    assert all(each in answers for each in found)
+    assert fleet.ask() is answers[1]
 
 
 def test_who_looks_does_not_wait_for_who_asks_the_server(
@@ -221,14 +227,51 @@ def test_a_silent_server_holds_up_the_fleet_for_a_moment_only(
     """Limits of its own hold, however patient the pool is, and they leave no connection."""
     monkeypatch.setattr(aside, "WITHIN", 0.1)
     with FaultProxy(flushed.url) as proxy:
-        patient = {"SOCKET_TIMEOUT": 60, "SOCKET_CONNECT_TIMEOUT": 60, "TIMEOUT": 60}
+        patient: dict[str, Any] = {"SOCKET_TIMEOUT": 60, "SOCKET_CONNECT_TIMEOUT": 60}
+        patient |= {"TIMEOUT": 60, "RETRY": Retry(ConstantBackoff(20), 9)}
         app = make_app(REDISPOOL={"default": {"URL": proxy.url, **patient}})
         proxy.black_hole()
         started = time.monotonic()
         fleet = data.Fleet(factory_of(app)).ask()
+        proxy.heal()
+        eventually(lambda: not flushed.clients())
 
     assert "no answer from" in fleet["errors"][0]
     assert time.monotonic() - started < 20
+
+
+def test_an_alias_of_any_name_is_in_the_fleet(make_app: MakeApp, flushed: Valkey) -> None:
+    """The connection that asks is left out, and no other one, whatever the aliases are called."""
+    names = ["default", "dashboard"]
+    app = make_app(REDISPOOL={alias: {"URL": flushed.url} for alias in names})
+    for alias in names:
+        factory_of(app).client(alias).ping()
+
+    rows = data.fleet(factory_of(app))["rows"]
+
+    assert sorted(row["alias"] for row in rows) == sorted(names)
+
+
+def test_who_comes_first_while_another_asks_does_not_wait(
+    shop: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is known yet, that is said, and one thread alone waits for the server."""
+    fleet = data.Fleet(factory_of(shop))
+    asking, answered = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict[str, Any]:
+        asking.set()
+        assert answered.wait(20)
+        return {"rows": [], "errors": []}
+
+    monkeypatch.setattr(data, "fleet", slow)
+    asker = threading.Thread(target=fleet.ask)
+    asker.start()
+    assert asking.wait(20)
+    assert fleet.ask() == {"rows": [], "errors": [data.BEING_ASKED]}
+    answered.set()
+    asker.join()
+    assert fleet.ask() == {"rows": [], "errors": []}
 
 
 def test_a_forked_child_asks_itself(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from redispool import InvalidOption, PoolFactory, PoolTimeout, verdicts
+from redispool import InvalidOption, PoolFactory, PoolTimeout, health, verdicts
 from redispool.health import AliasHealth, Health, async_check, check
 from redispool.testing import FaultProxy, ScriptedServer, assert_all_returned
 from redispool.verdicts import RECENTLY, Shortage
@@ -18,6 +19,7 @@ from tests.conftest import MakeFactory
 from tests.support import Clock, Valkey, eventually
 from tests.support.callers import Waiting, in_background
 from tests.support.forks import in_child
+from tests.support.moments import at_line
 from tests.support.patience import in_time
 
 Look: TypeAlias = Callable[..., Health]
@@ -162,6 +164,46 @@ def test_those_who_ask_meanwhile_share_the_answer(flushed: Valkey) -> None:
         assert {each.status for each in [found[0], *(other[0] for other in others)]} == {"healthy"}
         assert sum(pool.stats().acquired_total for pool in factory.pools()) <= 3
         assert check(factory).status == "healthy"
+
+
+def test_one_that_hangs_does_not_stand_for_the_next(
+    factory: PoolFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its time another asks; where that one hangs as well, no third one begins."""
+    clock, let_go, asked = Clock(monkeypatch), threading.Event(), list[Any]()
+    real = health._ask
+
+    def hang(*args: Any) -> None:
+        asked.append(args)
+        let_go.wait(30)
+
+    monkeypatch.setattr(health, "_ask", hang)
+    for _ in range(3):
+        assert reasons(check(factory, ["default"], within=0.05)) == [("unhealthy", verdicts.LATE)]
+        clock.advance(0.1)
+    assert len(asked) == 2
+    monkeypatch.setattr(health, "_ask", real)
+    let_go.set()
+    eventually(lambda: check(factory, ["default"]).status == "healthy")
+
+
+def test_a_check_that_is_interrupted_stands_in_nobodys_way(factory: PoolFactory) -> None:
+    """At whatever line: one of the next checks asks, and finds a server that is well."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            at_line(line, interrupt) as came_to_that,
+        ):
+            check(factory, ["default"], within=0.2)
+        found = (check(factory, ["default"], within=0.2).status for _ in range(3))
+        assert "healthy" in found, line
+        line += 1
+    assert line > 20
 
 
 def test_the_loop_goes_on_meanwhile(flushed: Valkey, factory: PoolFactory) -> None:

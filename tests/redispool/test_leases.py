@@ -15,7 +15,9 @@ from redispool import ConnectionPool, PoolTimeout, Redis, leases
 from redispool.leases import Lease
 from tests.conftest import MakePool
 from tests.support import Clock, eventually, run_threads
+from tests.support.forks import in_child
 from tests.support.injection import count_points, strike
+from tests.support.moments import at_line
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -207,6 +209,31 @@ def test_a_look_that_is_interrupted_leaves_nothing_behind(
             clock.advance(0.0 if ends else leases.LEFT_BEHIND)
             assert leases.where_is(me), point
         assert gc.isenabled(), point
+
+
+def test_a_look_within_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that looks, too, does without, and all is collected again afterwards."""
+    me, line, came_to_that = threading.get_ident(), 0, [True]
+    while came_to_that:
+        with at_line(line, lambda: leases.where_is(me)) as came_to_that:
+            leases.where_is(me)
+        assert gc.isenabled(), line
+        line += 1
+    assert line > 10
+
+
+def test_a_child_that_is_forked_within_a_look_collects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another thread of the parent has stopped for a moment goes on in the child."""
+    frames, found = sys._current_frames, list[bool]()
+
+    def look() -> dict[int, FrameType]:
+        found.append(in_child(gc.isenabled))
+        return frames()
+
+    monkeypatch.setattr(sys, "_current_frames", look)
+    leases.where_is(threading.get_ident())
+
+    assert found == [True]
 
 
 @contextlib.contextmanager

@@ -214,7 +214,7 @@ def test_an_idle_pool_is_told_of_the_end_by_others(own_server: Valkey, tmp_path:
         at_first = [pool.stats.away_reason for pool in idle.live() if pool.stats.away_seconds]
         own_server.start()
         eventually(lambda: answers(busy))
-        back = [pool.stats.away_seconds for pool in idle.live()]
+        back = eventually(lambda: not any(away_seconds(idle)) and away_seconds(idle))
         own_opinion = idle.stats()["default"].away_seconds
         own_server.stop()
         # Not with its first command, perhaps: in the pause between two dials it does not dial.
@@ -234,12 +234,23 @@ def test_who_waits_for_a_server_sees_for_itself(factory: PoolFactory) -> None:
     [well] = factory.live()
     away = replace(well, stats=replace(well.stats, away_seconds=3.0))
     waits = replace(well, stats=replace(away.stats, waiting=1))
-    pools = {"well": well, "away": away, "waits": waits}
-    heard = {"well": 2.0, "away": 1.0, "waits": 1.0}
+    pools = {"well": well, "away": away, "waits": waits, "refuses": away, "failed first": away}
+    dials = {
+        "well": live.Dials(12.0, 12.0),
+        "away": live.Dials(1.0, 0.5),
+        "waits": live.Dials(1.0, 0.5),
+        "refuses": live.Dials(12.5, 0.5),  # at once, whoever calls between two dials
+        "failed first": live.Dials(12.1, 0.0),
+    }
 
-    told = live._without_old_outages(pools, heard)
+    told = live._without_old_outages(pools, dials, now=13.0)
 
-    assert [pool.stats.away_seconds for pool in told] == [0.0, 0.0, 3.0]
+    assert [pool.stats.away_seconds for pool in told] == [0.0, 0.0, 3.0, 3.0, 3.0]
+
+
+def away_seconds(factory: PoolFactory) -> list[float]:
+    """What all processes are shown with."""
+    return [pool.stats.away_seconds for pool in factory.live()]
 
 
 def finds_away(factory: PoolFactory) -> bool:

@@ -14,6 +14,7 @@ const cards = new Map();        // pool → the nodes of its card
 let paused = false;
 let asked = 0, answered = 0;    // numbers of looks
 let heard = performance.now(), heardAt = new Date();
+let ticked = performance.now(); // when it was last time for a look
 
 // What is drawn of a pool: the figure, what it is in words, how high the chart is at least, when it has a colour.
 const MEASURES = [
@@ -183,26 +184,31 @@ function showRows(table, rows) {
 
 async function ask(path, within = 30_000) {
   const answer = await fetch(path, {
-    headers: { Accept: "application/json" }, redirect: "error", signal: AbortSignal.timeout(within),
+    headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(within),
   });
+  hear();  // whatever it is: the application answers
+  if (answer.type === "opaqueredirect") throw new Error("the server leads elsewhere; log in again");
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return answer.json();
 }
 
+function hear() {
+  heard = performance.now();
+  heardAt = new Date();
+}
+
 async function look() {
-  if (paused || document.hidden) {
-    heard = performance.now();
-    heardAt = new Date();
-    return;
-  }
+  // Nobody has asked while the page was paused, hidden, or the machine asleep: that is no silence.
+  const now = performance.now();
+  if (paused || document.hidden || now - ticked > SILENT_AFTER) hear();
+  ticked = now;
+  if (paused || document.hidden) return;
   showSilence();
   const number = ++asked;
   try {
     const found = await ask("pools.json", ANSWER_WITHIN);
     if (paused || number < answered) return;  // a later one was faster
     answered = number;
-    heard = performance.now();
-    heardAt = new Date();
     show(found);
     say("Live");
   } catch (error) {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis.asyncio.connection import RedisSSLContext
 
 from redispool import (
     AsyncConnectionPool,
@@ -88,6 +89,29 @@ def test_a_name_that_takes_long_to_look_up(
         asyncio.run(work())
 
     assert (pool.stats().in_use, pool.stats().connecting, pool.stats().permits) == (0, 0, 1)
+
+
+def test_certificates_that_take_long_to_read(
+    flushed: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline covers the files of TLS, on a disk that hangs, for one."""
+    url = f"rediss://{flushed.host}:{flushed.port}"
+    pool = AsyncConnectionPool(url=url, max_connections=1, timeout=0.1)
+    read = threading.Event()
+    monkeypatch.setattr(RedisSSLContext, "get", lambda _: read.wait(60))
+
+    async def work() -> None:
+        try:
+            with pytest.raises(redis.TimeoutError):
+                await pool.acquire()
+            assert not read.is_set()
+        finally:
+            read.set()
+
+    asyncio.run(work())
+
+    assert (pool.stats().in_use, pool.stats().connecting, pool.stats().permits) == (0, 0, 1)
+    pool.close()
 
 
 def test_a_free_connection_is_taken_and_given_back_without_suspending(
