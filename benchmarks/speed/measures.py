@@ -133,6 +133,16 @@ def views() -> Iterator[View]:
                 gunicorn(threads),
                 PATTERNS,
             )
+        yield View(
+            f"{framework}-16-core",
+            f"A {name} view with five commands",
+            "16 threads on one core",
+            PER_SECOND,
+            name,
+            f"{__package__}.views.{framework}_app:app",
+            gunicorn(16, core=0),
+            PATTERNS,
+        )
 
 
 COMMANDS = {measure.name: measure for measure in (*over_tcp(), *over_unix())}

@@ -7,12 +7,13 @@ import sys
 from .suite import Serve
 
 
-def gunicorn(threads: int) -> Serve:
-    """gunicorn with threads, for WSGI."""
+def gunicorn(threads: int, core: int | None = None) -> Serve:
+    """gunicorn with threads, for WSGI; kept on one core where that is given."""
+    on_it = [] if core is None else ["taskset", "--cpu-list", str(core)]
 
     def serve(application: str, port: int) -> list[str]:
         worker = ["--workers", "1", "--worker-class", "gthread", "--threads", str(threads)]
-        command = [sys.executable, "-m", "gunicorn", "--no-control-socket"]
+        command = [*on_it, sys.executable, "-m", "gunicorn", "--no-control-socket"]
         return [*command, "--bind", f"127.0.0.1:{port}", *worker, application]
 
     return serve
