@@ -200,7 +200,8 @@ def test_a_look_that_is_interrupted_leaves_nothing_behind(
     """At whatever step: others see something again, at once or soon, and garbage is collected."""
     clock, me = Clock(monkeypatch), threading.get_ident()
     ends = interrupted == "in a thread that ends"
-    points = count_points(lambda: leases.where_is(me), "opcode")
+    for _ in range(2):  # Python 3.13 shows opcodes from the second run on
+        points = count_points(lambda: leases.where_is(me), "opcode")
     assert points > 50
 
     for point in range(1, points + 1):

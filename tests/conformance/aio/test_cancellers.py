@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,8 +12,7 @@ import pytest
 
 from redispool import AsyncRedis
 from tests.conftest import MakeAsyncPool
-from tests.support import Valkey
-from tests.support.loops import Run, until
+from tests.support.loops import LOOPS, until
 
 Command = Coroutine[Any, Any, Any]
 Begun = Callable[[], Any]
@@ -103,16 +103,16 @@ async def _at_once(begun: Begun, limit: asyncio.Timeout) -> None:
     limit.reschedule(asyncio.get_running_loop().time())
 
 
-FACTORIES = {"lazy": None, "eager": getattr(asyncio, "eager_task_factory", None)}
-"""How tasks begin: eager ones, of Python 3.12 and later, run at once as far as they come."""
+FACTORIES: list[tuple[str, Any]] = [("asyncio", None), ("uvloop", None)]
+"""Loops, and how tasks begin: eager ones, of Python 3.12 on, run at once as far as they come."""
+if sys.version_info >= (3, 12):  # with uvloop on some releases alone
+    FACTORIES.append(("asyncio", asyncio.eager_task_factory))
 
 
-@pytest.mark.parametrize(
-    "factory", [name for name in FACTORIES if name == "lazy" or FACTORIES[name]]
-)
+@pytest.mark.parametrize(("loop", "factory"), FACTORIES)
 @pytest.mark.parametrize("name", WAYS)
 def test_whoever_cancels_takes_the_line_along(
-    make_async_pool: MakeAsyncPool, flushed: Valkey, run: Run, name: str, factory: str
+    make_async_pool: MakeAsyncPool, name: str, loop: str, factory: Any
 ) -> None:
     """The cancellation is delivered, the place is free, and the next one reads its own reply."""
     pool = make_async_pool(max_connections=1)
@@ -122,7 +122,7 @@ def test_whoever_cancels_takes_the_line_along(
         return any(held.ledger.owed for held in pool.capacity.connections())
 
     async def work() -> None:
-        asyncio.get_running_loop().set_task_factory(FACTORIES[factory])
+        asyncio.get_running_loop().set_task_factory(factory)
         await client.set("key", "value")
         await WAYS[name](client.blpop(["nothing"], timeout=60), begun)
         stats = pool.stats()
@@ -130,4 +130,4 @@ def test_whoever_cancels_takes_the_line_along(
         assert await client.get("key") == b"value"
         assert pool.stats().created_total == 2
 
-    run(work())
+    LOOPS[loop](work())

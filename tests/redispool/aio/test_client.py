@@ -369,7 +369,8 @@ def test_a_pool_of_somebody_else_is_asked_for_nothing_of_ours(
 
     class StandIn:
         def __getattr__(self, name: str) -> Any:
-            return getattr(pool, name) if hasattr(redis.asyncio.ConnectionPool, name) else object()
+            is_theirs = hasattr(redis.asyncio.ConnectionPool, name) or name == "connection_kwargs"
+            return getattr(pool, name) if is_theirs else object()
 
     pool = make_async_pool()
     client = AsyncRedis(connection_pool=StandIn())
