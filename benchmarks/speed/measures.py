@@ -34,15 +34,15 @@ def threaded(count: int, cores: int | None = None) -> Run:
 
     def run(contender: Contender, client: Client, url: str, seconds: float) -> Figure | None:
         with contextlib.ExitStack() as ends:
-            made = count if contender.one_per_thread else 0 if cores is None else 1
             if cores is not None:
-                ends.enter_context(kept_on(cores))  # and so are the threads that a client begins
-            own = [contender.open(url) for _ in range(made)]
-            for one in own:
-                ends.callback(one.disconnect)
-            clients = own if contender.one_per_thread else [*own, client][:1] * count
-            if not contender.one_per_thread:
+                ends.enter_context(kept_on(cores))
+            if contender.one_per_thread:
+                clients = [contender.open(url) for _ in range(count)]
+            else:  # the threads that a client begins stay where it was opened
+                clients = [client if cores is None else contender.open(url)] * count
                 clients[0].warm_up(count)
+            for one in {*clients} - {client}:
+                ends.callback(one.disconnect)
             return calls_per_second([one.get(10) for one in clients], seconds)
 
     return run
