@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,20 +15,20 @@ from .bare import BareSocket
 from .timing import Call
 
 
-class Client:
+class Client(ABC):
     """A contender that is ready: each method gives a call to be timed, or None."""
 
+    @abstractmethod
     def get(self, size: int) -> Call:
         """GET of a value of `size` bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set(self, size: int) -> Call:
         """SET of a value of `size` bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def execution(self, length: int) -> tuple[Call, Call]:
         """A pipeline of that many GETs: what makes and fills it, and what executes it."""
-        raise NotImplementedError
 
     def pipeline(self, length: int) -> Call:
         """The same in one call."""
@@ -39,13 +40,13 @@ class Client:
 
         return pipeline
 
+    @abstractmethod
     def mget(self, count: int) -> Call:
         """MGET of that many keys."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hgetall(self) -> Call:
         """HGETALL of a hash of a hundred fields."""
-        raise NotImplementedError
 
     def checkout(self) -> Call | None:
         """Take a connection from the pool and give it back."""
@@ -55,7 +56,7 @@ class Client:
         """What a command writes for those who look at the pool from other processes."""
         return None
 
-    def warm_up(self, count: int) -> None:
+    def warm_up(self, count: int) -> None:  # noqa: B027  # who has no pool has nothing to open
         """Open that many connections; who has a pool opens them when they are needed."""
 
     def fetch(self) -> Call | None:
@@ -66,9 +67,9 @@ class Client:
         """Connect and GET once; before each call comes `disconnect`."""
         return self.get(10)
 
+    @abstractmethod
     def disconnect(self) -> None:
         """Close and forget the connections."""
-        raise NotImplementedError
 
 
 def nothing() -> None:

@@ -181,10 +181,11 @@ def test_one_that_hangs_does_not_stand_for_the_next(
     for _ in range(3):
         assert reasons(check(factory, ["default"], within=0.05)) == [("unhealthy", verdicts.LATE)]
         clock.advance(0.1)
-    assert len(asked) == 2
+    eventually(lambda: len(asked) == 2)
     monkeypatch.setattr(health, "_ask", real)
     let_go.set()
     eventually(lambda: check(factory, ["default"]).status == "healthy")
+    assert len(asked) == 2
 
 
 def test_a_check_that_is_interrupted_stands_in_nobodys_way(factory: PoolFactory) -> None:
@@ -199,8 +200,8 @@ def test_a_check_that_is_interrupted_stands_in_nobodys_way(factory: PoolFactory)
             contextlib.suppress(KeyboardInterrupt),
             at_line(line, interrupt) as came_to_that,
         ):
-            check(factory, ["default"], within=0.2)
-        found = (check(factory, ["default"], within=0.2).status for _ in range(3))
+            check(factory, ["default"], within=1.0)
+        found = (check(factory, ["default"], within=1.0).status for _ in range(3))
         assert "healthy" in found, line
         line += 1
     assert line > 20
