@@ -33,7 +33,7 @@ except ImportError:  # on Windows
 SUFFIX = ".pool"
 UNFINISHED = ".new"
 """What is added to the name of a file until it is whole."""
-MAGIC = b"redispool board 2\n"
+MAGIC = b"redispool board 3\n"
 """What a file of this layout begins with."""
 ABOUT, OUTAGE, CELLS = 64, 2048, 3072
 """Where what is said of the pool stands, the outage in words, and the cells of the pool."""

@@ -13,6 +13,9 @@ from .ledger import Ledger
 from .packing import Packed
 from .timekeeping import Timekeeping
 
+if TYPE_CHECKING:
+    from .slots import Slot
+
 
 class Bookkeeping(Timekeeping):
     """The books of a connection: mixed into those for threads and those for asyncio."""
@@ -25,6 +28,7 @@ class Bookkeeping(Timekeeping):
         self.lease = []
 
     if TYPE_CHECKING:  # of the classes mixed with
+        slot: Slot | None
 
         def disconnect(self) -> Any:
             """Close the line; done when it returns."""
@@ -35,6 +39,12 @@ class Bookkeeping(Timekeeping):
     @abstractmethod
     def _refuse(self) -> NoReturn:
         """Raise what tells somebody who does not hold the connection."""
+
+    def _count(self, commands: int) -> None:
+        """Count commands that are about to be sent for the application."""
+        slot = self.slot
+        if slot is not None:  # else it is in no pool
+            slot.record.note_commands(commands)
 
     def _book(self, command: Any) -> None:
         if not isinstance(command, Packed):

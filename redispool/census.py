@@ -25,6 +25,8 @@ def take_stats(pool: Lifecycle) -> PoolStats:
     held, outage = leases.current(pool), capacity.gate.outage
     in_use = sum(1 for connection in capacity.connections() if connection.lease and connection.born)
     idle, permits = len(queue.idle), len(queue.permits)
+    counted = so_far(Total(capacity.records()), pool.counts)
+    counted["commands_total"] += Total(pool.subscriptions.capacity.records()).commands
     others = len(capacity.slots()) - idle - in_use - permits
     return PoolStats(
         alias=pool.alias,
@@ -46,7 +48,7 @@ def take_stats(pool: Lifecycle) -> PoolStats:
         leak_suspects=len(leases.suspects(pool, now)),
         oldest_lease_seconds=now - held[0].since if held else 0.0,
         closed=pool.closed,
-        **so_far(Total(capacity.records()), pool.counts),
+        **counted,
     )
 
 
@@ -60,6 +62,7 @@ def so_far(total: Total, counts: Mapping[str, int]) -> dict[str, Any]:
     return {
         "acquired_total": total.acquired,
         "acquired_waited_total": total.waited,
+        "commands_total": total.commands,
         "timeouts_total": counts["timeouts"],
         "rejected_total": counts["rejected"],
         "cancelled_total": counts["cancelled"],

@@ -116,7 +116,7 @@ class PooledConnection(Holding, Conversation):
         self.finish_by(monotonic() + within)
         self.lend(monotonic())
         try:
-            self.send_command("PING", check_health=False)
+            self.send_packed_command(self.pack_command("PING"), check_health=False, own=True)
             return bool(str_if_bytes(self.read_response()) == "PONG")
         except Exception:
             return False

@@ -57,6 +57,7 @@ class Conversation(Bookkeeping, TimedLine):
         # Looked up before the lease is: what a new holder opens later is not for this command.
         wire, decode = self.express, NEVER_DECODE not in options
         if wire is not None and self._deadline is None and self.lease:
+            self._count(1)
             return self.ask_at_once(wire, args, decode)
         self.send_command(*args, **options)
         return self.read_response(not decode)
@@ -94,6 +95,7 @@ class Conversation(Bookkeeping, TimedLine):
             self.send_packed_command(self.pack_commands(batch))
             return self.read_responses(len(batch))
         chunks = packing.pack_plain(batch)
+        self._count(len(batch))
         self.ledger.owed += len(batch)
         try:
             for chunk in chunks:
@@ -102,12 +104,23 @@ class Conversation(Bookkeeping, TimedLine):
             self._sending_failed(error, unsent=packing.is_atomic(batch))
         return self.read_responses(len(batch))
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+    def send_packed_command(
+        self, command: Any, check_health: bool = True, *, own: bool = False
+    ) -> None:
+        """Send a command, or several.
+
+        Args:
+            command: as `pack_commands` gives it, or packed by somebody else.
+            check_health: redis-py's; means something where its own code sends.
+            own: whether the pool asks it for itself, so that it is no command of the application's.
+        """
         if not self.lease:
             self._refuse()
         if self._sock is None:
             # Here, and not in redis-py's method below: the handshake makes its own entries.
             self._open_again()
+        if not own:
+            self._count(packing.number_of(command))
         self._book(command)
         try:
             self._send(command, check_health)

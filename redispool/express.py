@@ -11,7 +11,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .figures import ACQUIRED, SHORT, SINCE, USES
+from .figures import SHORT, SINCE, SINGLE, USES
 from .ledger import PLAIN
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Express:
             return ELSEWHERE
         # What is written here and below is timed by benchmarks/speed (Ours.showing), in a copy.
         record = connection.slot.record
-        record.acquired = acquired = record.acquired + 1
-        record.cells[ACQUIRED] = acquired
+        record.single = single = record.single + 1
+        record.cells[SINGLE] = single
         record.cells[SINCE] = now
         lease = connection.brief
         lease.since, lease.thread = now, threading.get_ident()

@@ -19,20 +19,23 @@ OpenTelemetry's advice for ``db.client.connection.wait_time`` and ``use_time``.
 BUCKETS = len(BOUNDS) + 1
 SHORT = BOUNDS[0]
 
-# The cells of a place.
-ACQUIRED, SINCE, STATE, EXPLICIT = 0, 1, 2, 3
-WAITED, WAIT_SECONDS, WAIT_LONGEST = 4, 5, 6
-CREATED, CREATE_SECONDS, SHARED = 7, 8, 9
-USE_SECONDS, USE_LONGEST = 10, 11
-WAITS = 12
+# The cells of a place. Nearly every lease is for a single command, so that one cell counts both.
+# All others are in LEASED; what is asked meanwhile is in COMMANDS, or in SHARED where tasks share.
+SINGLE, SINCE, STATE, EXPLICIT = 0, 1, 2, 3
+LEASED, COMMANDS, SHARED = 4, 5, 6
+WAITED, WAIT_SECONDS, WAIT_LONGEST = 7, 8, 9
+CREATED, CREATE_SECONDS = 10, 11
+USE_SECONDS, USE_LONGEST = 12, 13
+WAITS = 14
 USES = WAITS + BUCKETS
 
 # What STATE says of a place.
 EMPTY, CONNECTING, OPEN = 0.0, 1.0, 2.0
 
 CELL_BYTES = (USES + BUCKETS) * 8
-TEXT_BYTES = 256
-RECORD_BYTES = CELL_BYTES + TEXT_BYTES
+RECORD_BYTES = 512
+"""A part of what can be mapped: see `redispool.board.RECORDS`."""
+TEXT_BYTES = RECORD_BYTES - CELL_BYTES
 
 
 class Record:
@@ -45,7 +48,7 @@ class Record:
             given.
     """
 
-    __slots__ = ("acquired", "cells", "short_uses", "shown", "text")
+    __slots__ = ("cells", "commands", "leased", "short_uses", "shown", "single", "text")
 
     def __init__(self, memory: memoryview | None = None) -> None:
         self.shown = memory is not None
@@ -53,18 +56,22 @@ class Record:
         memory = memoryview(bytearray(RECORD_BYTES)) if memory is None else memory
         self.cells = memory[:CELL_BYTES].cast("d")
         self.text = memory[CELL_BYTES:]
-        self.acquired = int(self.cells[ACQUIRED])
+        # What their cells hold, too: reading a cell costs more than this.
+        self.single = int(self.cells[SINGLE])
+        """Callers who got this place for one command, each of which is counted by this alone."""
+        self.leased = int(self.cells[LEASED])
+        """Callers who got this place for as many commands as they liked."""
+        self.commands = int(self.cells[COMMANDS])
+        """The commands of these."""
         self.short_uses = int(self.cells[USES])
-        """What their cells hold, too: callers who got this place, and uses of less than `SHORT`.
-
-        Reading a cell costs more than this.
-        """
+        """Uses of less than `SHORT`."""
 
     def take_over(self, other: Record) -> None:
         """Go on where `other` ends."""
         self.text[:] = other.text
         self.cells[:] = other.cells
-        self.acquired, self.short_uses = other.acquired, other.short_uses
+        self.single, self.leased = other.single, other.leased
+        self.commands, self.short_uses = other.commands, other.short_uses
 
     def clear(self) -> None:
         """Hold nothing."""
@@ -99,8 +106,17 @@ class Record:
 
     def note_acquired(self) -> None:
         """A caller got this place."""
-        self.acquired += 1
-        self.cells[ACQUIRED] = self.acquired
+        self.leased += 1
+        self.cells[LEASED] = self.leased
+
+    def note_commands(self, number: int) -> None:
+        """Commands are about to be sent here, by others than those of whom `single` tells.
+
+        Two threads may speak on the connection of a subscription. Nothing is called between the
+        two steps, so that CPython does not change threads there, and the cell never falls.
+        """
+        self.commands += number
+        self.cells[COMMANDS] = self.commands
 
     def note_long_use(self, seconds: float) -> None:
         """It was in use for longer than the first of `BOUNDS`; the shorter uses have one cell."""
@@ -150,8 +166,11 @@ class Total:
         found = [([*record.cells], record.uses) for record in records]
         cells = [row for row, _ in found] or [nothing]
         sums = [sum(column) for column in zip(*cells, strict=True)]
-        self.acquired, self.waited = int(sums[ACQUIRED]), int(sums[WAITED])
-        self.created, self.shared = int(sums[CREATED]), int(sums[SHARED])
+        # Sums of cells that only grow: so nobody sees them fall.
+        self.acquired = int(sums[SINGLE] + sums[LEASED])
+        self.commands = int(sums[SINGLE] + sums[COMMANDS] + sums[SHARED])
+        self.waited, self.created = int(sums[WAITED]), int(sums[CREATED])
+        self.shared = int(sums[SHARED])
         self.wait_seconds, self.use_seconds = sums[WAIT_SECONDS], sums[USE_SECONDS]
         self.create_seconds = sums[CREATE_SECONDS]
         self.wait_longest = max(row[WAIT_LONGEST] for row in cells)

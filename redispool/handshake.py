@@ -75,7 +75,8 @@ def _take(connection: PooledConnection, credentials: Sequence[Any]) -> None:
     if not steps:
         return
     commands = [step.command for step in steps]
-    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    packed = connection.pack_commands(commands)
+    connection.send_packed_command(packed, check_health=False, own=True)
     # All are read before one is judged: what is tried again then finds no reply of this one.
     judge(steps, [_reply(connection) for _ in steps])
 

@@ -227,8 +227,12 @@ def _without_old_outages(
 def _joined(stats: PoolStats, subscriptions: PoolStats | None) -> PoolStats:
     if subscriptions is None:
         return stats
-    held, timeouts = subscriptions.in_use, subscriptions.timeouts_total
-    return replace(stats, pubsub=held, pubsub_timeouts_total=timeouts)
+    return replace(
+        stats,
+        pubsub=subscriptions.in_use,
+        pubsub_timeouts_total=subscriptions.timeouts_total,
+        commands_total=stats.commands_total + subscriptions.commands_total,
+    )
 
 
 def _text(image: bytes, start: int, end: int) -> str:

@@ -101,6 +101,10 @@ READ: dict[str, tuple[str, str, str, Values]] = {
         *(COUNTER, "s", "How long connections were in use, by uses of 1 ms and more."),
         _field("use_seconds_sum"),
     ),
+    "redispool.command.sent": (
+        *(COUNTER, "{command}", "Commands that were sent for the application."),
+        _field("commands_total"),
+    ),
     "redispool.command.shared": (
         *(COUNTER, "{command}", "Commands that shared a connection."),
         _field("shared_commands_total"),

@@ -31,6 +31,11 @@ class Packed(list[bytes]):
         return is_atomic(self.batch)
 
 
+def number_of(command: Any) -> int:
+    """How many commands these are; one, where somebody else has packed it."""
+    return len(command.batch) if isinstance(command, Packed) else 1
+
+
 def is_atomic(batch: Sequence[Sequence[Any]]) -> bool:
     """Whether the server runs nothing of `batch` before it has all of it."""
     return len(batch) == 1 or (batch[0][0], batch[-1][0]) == ("MULTI", "EXEC")

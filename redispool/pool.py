@@ -13,7 +13,7 @@ from . import dialling, leases
 from .connection import PooledConnection
 from .errors import InvalidOption
 from .express import Express
-from .figures import ACQUIRED, SINCE
+from .figures import LEASED, SINCE
 from .leases import Lease
 from .lending import Lending
 from .options import PoolOptions
@@ -92,8 +92,8 @@ class ConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,overrid
                 pass  # another was faster
         if free is not None and self.fitness.fresh(free, now):
             record = free.slot.record
-            record.acquired = acquired = record.acquired + 1
-            record.cells[ACQUIRED] = acquired
+            record.leased = leased = record.leased + 1
+            record.cells[LEASED] = leased
             record.cells[SINCE] = now
             free.lease.append(Lease(now))
             return free  # type: ignore[no-any-return]

@@ -55,6 +55,7 @@ GAUGES = {
 """Metric → field of `PoolStats`, and what the metric says."""
 
 COUNTERS = {
+    "commands": ("commands_total", "Commands that were sent for the application."),
     "connection_failures": ("create_failed_total", "Connections that could not be opened."),
     "connections_reclaimed": (
         "reclaimed_total",

@@ -41,6 +41,8 @@ class PoolStats:
     """Checkouts that got a connection."""
     acquired_waited_total: int
     """Of these, how many had to wait."""
+    commands_total: int
+    """Commands that were sent for the application, those of subscriptions among them."""
     timeouts_total: int
     rejected_total: int
     """Turned away at once: too many waiting, or the pool was closed."""

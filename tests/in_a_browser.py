@@ -10,6 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import redis
 from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
 
 from tests.support import Valkey, eventually
+from tests.support.executed import executed
 from tests.support.valkey import free_port
 
 SAMPLE = Path(__file__).parents[1] / "sample_projects" / "flask_app"
@@ -56,9 +58,10 @@ def site(own_server: Valkey) -> Iterator[str]:
 LOAD = """
 import sys, threading, urllib.request
 def ask(n):
+    path = f"/keyed/{n}" if n % 2 else "/"  # the index has a pipeline
     while True:
         try:
-            urllib.request.urlopen(f"{sys.argv[1]}/keyed/{n}", timeout=10).read()
+            urllib.request.urlopen(sys.argv[1] + path, timeout=10).read()
         except OSError:
             pass
 threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
@@ -147,6 +150,28 @@ def test_the_dashboard_lives(site: str, page: Page, own_server: Valkey) -> None:
     picture(page, "dashboard-phone")
 
 
+def test_commands_a_second_are_those_of_the_server(
+    site: str, page: Page, own_server: Valkey
+) -> None:
+    """What is shown of all processes together is what the server counts meanwhile, by and large."""
+    page.goto(f"{site}/redispool/")
+    eventually(lambda: page.locator(".card").count() == WORKERS)
+    let_it_draw(page, 2)
+    shown: list[float] = []
+    began, before = time.monotonic(), executed(own_server)
+
+    def look() -> bool:
+        now = float(tile(page, "commands/s").splitlines()[-1].replace(",", ""))
+        if now not in shown[-1:]:
+            shown.append(now)
+        return len(shown) == 8
+
+    eventually(look, within=30.0)
+
+    rate = (executed(own_server) - before) / (time.monotonic() - began)
+    assert sum(shown) / len(shown) == pytest.approx(rate, rel=0.25)
+
+
 def test_silence_is_told(site: str, page: Page) -> None:
     """The page says that no answer comes, though its question hangs; it leaves a gap."""
     page.goto(f"{site}/redispool/")
@@ -172,8 +197,8 @@ def test_one_worker_without_a_thread_hides_nothing(site: str, page: Page) -> Non
     page.route("**/pools.json", lambda route: hanging.append(route), times=1)
     eventually(lambda: page.locator(".card").count() and hanging)
 
-    checkouts = tile(page, "checkouts/s")
-    eventually(lambda: tile(page, "checkouts/s") != checkouts)
+    commands = tile(page, "commands/s")
+    eventually(lambda: tile(page, "commands/s") != commands)
     assert page.locator("#silence p").count() == 0
 
 

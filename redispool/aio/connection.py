@@ -123,7 +123,7 @@ class AsyncPooledConnection(Holding, AsyncConversation):
         self.finish_by(monotonic() + within)
         self.lend(monotonic())
         try:
-            await self.send_command("PING")
+            await self.send_packed_command(self.pack_command("PING"), own=True)
             return bool(str_if_bytes(await self.read_response()) == "PONG")
         except Exception:
             return False

@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from .. import packing
 from ..bookkeeping import Bookkeeping
+from ..figures import COMMANDS
 from ..frames import clear_frames
 from ..packing import Packed, pack_one
 from ..replies import VALUES
@@ -104,6 +105,11 @@ class AsyncConversation(Bookkeeping, base.AbstractConnection):
             await self.send_command(*args)
             return await self.read_response(NEVER_DECODE in options)
         packed = pack_one(args if self._encodes_alike else self._encoded(args))  # type: ignore[arg-type]
+        slot = self.slot
+        if slot is not None:  # as _count, without the calls
+            record = slot.record
+            record.commands = commands = record.commands + 1
+            record.cells[COMMANDS] = commands
         self.ledger.owed += 1
         try:
             sent = line.send_at_once(packed)
@@ -132,11 +138,22 @@ class AsyncConversation(Bookkeeping, base.AbstractConnection):
         await self.send_packed_command(self.pack_commands(batch))
         return await self.read_responses(len(batch))
 
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+    async def send_packed_command(
+        self, command: Any, check_health: bool = True, *, own: bool = False
+    ) -> None:
+        """Send a command, or several.
+
+        Args:
+            command: as `pack_commands` gives it, or packed by somebody else.
+            check_health: redis-py's; means nothing here.
+            own: whether the pool asks it for itself, so that it is no command of the application's.
+        """
         if not self.lease:
             self._refuse()
         if self._line is None:
             await self._open_again()
+        if not own:
+            self._count(packing.number_of(command))
         self._book(command)
         try:
             await self._send(command)

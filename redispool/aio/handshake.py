@@ -45,6 +45,6 @@ async def _take(connection: AsyncPooledConnection, credentials: Sequence[Any]) -
     if not steps:
         return
     commands = [step.command for step in steps]
-    await connection.send_packed_command(connection.pack_commands(commands))
+    await connection.send_packed_command(connection.pack_commands(commands), own=True)
     # All are read before one is judged: what is tried again then finds no reply of this one.
     judge(steps, [await connection.read_reply() for _ in steps])

@@ -13,7 +13,7 @@ from redis.asyncio import connection as base
 from redis.asyncio.retry import Retry
 
 from .. import leases
-from ..figures import ACQUIRED, SINCE
+from ..figures import LEASED, SINCE
 from ..lending import Lending
 from ..lifecycle import CLOSE_WITHIN
 from ..options import PoolOptions
@@ -91,8 +91,8 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
             queue.give(free)
             return None
         record = free.slot.record
-        record.acquired = acquired = record.acquired + 1
-        record.cells[ACQUIRED] = acquired
+        record.leased = leased = record.leased + 1
+        record.cells[LEASED] = leased
         record.cells[SINCE] = now
         free.lease.append(AsyncLease(now))
         return free  # type: ignore[no-any-return]

@@ -162,7 +162,7 @@ def test_the_figures_of_a_dropped_slot_stay() -> None:
 
     take(capacity).record.note_acquired()
 
-    assert [record.acquired for record in capacity.records()] == [8]
+    assert [record.leased for record in capacity.records()] == [8]
 
 
 def test_a_dropped_slot_goes_to_who_waits() -> None:
@@ -336,7 +336,7 @@ def test_the_figures_of_ended_slots_stay() -> None:
     capacity.shut.set()
     capacity.free(slot)
 
-    assert sum(record.acquired for record in capacity.records()) == 3
+    assert sum(record.leased for record in capacity.records()) == 3
 
 
 def test_counting_is_exact() -> None:
@@ -370,7 +370,7 @@ def test_resizing_often_costs_no_memory_and_no_figures() -> None:
         capacity.resize(1 + turn % 2)
 
     assert len(capacity.records()) < 10
-    assert sum(record.acquired for record in capacity.records()) == 50
+    assert sum(record.leased for record in capacity.records()) == 50
 
 
 def test_a_closed_pool_does_not_grow() -> None:

@@ -32,6 +32,7 @@ CONVENTIONS = {
 OURS = {
     "redispool.acquire": ("counter", "{request}"),
     "redispool.command.shared": ("counter", "{command}"),
+    "redispool.command.sent": ("counter", "{command}"),
     "redispool.connection.checks": ("counter", "{check}"),
     "redispool.connection.closed": ("counter", "{connection}"),
     "redispool.connection.connecting": ("up down", "{connection}"),

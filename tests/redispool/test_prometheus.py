@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from redispool import PoolFactory
-from redispool.figures import ACQUIRED, BOUNDS, OPEN, SINCE, STATE, Record
+from redispool.figures import BOUNDS, LEASED, OPEN, SINCE, STATE, Record
 from redispool.prometheus import HostCollector, PoolCollector
 from tests.support import Valkey, eventually
 
@@ -213,5 +213,5 @@ def test_no_bucket_falls_while_a_connection_changes_hands() -> None:
     record.cells[STATE] = OPEN
     record.cells[SINCE] = 1.0  # a holder has come, but is not counted yet
     assert record.uses == before == (1, 1, *[0] * (len(BOUNDS) - 1))
-    record.cells[ACQUIRED] += 1
+    record.cells[LEASED] += 1
     assert record.uses == before

@@ -38,3 +38,19 @@ def at_line(number: int, action: Callable[[], Any]) -> Iterator[list[bool]]:
         yield done
     finally:
         sys.settrace(None)
+
+
+@contextmanager
+def at_every_line(action: Callable[[], Any]) -> Iterator[None]:
+    """Do `action` before each line of redispool that runs in the block, in this thread."""
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line" and frame.f_code.co_filename.startswith(OURS):
+            action()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)

@@ -21,14 +21,10 @@ const MEASURES = [
   { name: "in use", of: (now) => now.in_use, text: (_, s) => `${s.in_use} / ${s.max_connections}`, top: (s) => s.max_connections },
   { name: "waiting", of: (now) => now.waiting, text: (_, s) => s.waiting, top: () => 1, bad: (value) => value > 0 },
   { name: "wait time", of: meanWait, text: duration, top: () => 0.001, warm: (value) => value > 0.1 },
-  { name: "checkouts/s", of: rateOf(checkouts), text: short, top: () => 1 },
+  { name: "commands/s", of: rateOf((stats) => stats.commands_total), text: short, top: () => 1 },
   { name: "errors/s", of: rateOf(errors), text: short, top: () => 1, bad: (value) => value > 0 },
 ];
-const CHECKOUTS = 3, ERRORS = 4;
-
-function checkouts(stats) {
-  return stats.acquired_total + stats.shared_commands_total;
-}
+const COMMANDS = 3, ERRORS = 4;
 
 function errors(stats) {
   return stats.timeouts_total + stats.rejected_total + stats.failed_total;
@@ -118,7 +114,7 @@ function showTotals(pools) {
     "idle": sum(stats.map((s) => s.idle)),
     "waiting": sum(stats.map((s) => s.waiting)),
     "longest wait": duration(Math.max(0, ...stats.map((s) => s.oldest_wait_seconds))),
-    "checkouts/s": short(sum(last(CHECKOUTS))),
+    "commands/s": short(sum(last(COMMANDS))),
     "errors/s": short(sum(last(ERRORS))),
   };
   const nodes = Object.entries(figures).map(([name, value]) => {
