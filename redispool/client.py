@@ -10,11 +10,7 @@ from typing import Any, Self
 
 import redis
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
-from redis.exceptions import (
-    ConnectionError,
-    ReadOnlyError,
-    TimeoutError,
-)
+from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
 from . import holders, retries, scopes, telemetry
 from .express import ELSEWHERE, Express
@@ -23,10 +19,15 @@ from .ledger import PLAIN
 from .pins import Pin
 from .pipelines import Pipeline
 from .pool import ConnectionPool
-from .replies import callback_for, without_reading
+from .replies import callback_for, exactly, without_reading
 from .sharing import SharingClient
 
 __all__ = ["Redis"]
+
+EXECUTE_COMMAND = telemetry.unwrapped(redis.Redis, "execute_command")
+
+FAILURES = ConnectionError, TimeoutError, ReadOnlyError
+"""What a command may be run again after."""
 
 
 class Redis(SharingClient, redis.Redis):
@@ -116,27 +117,53 @@ class Redis(SharingClient, redis.Redis):
 
     # One command
 
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run a command and give what redis-py makes of its reply."""
+        pool = self.connection_pool
+        try:
+            express = pool.express
+        except AttributeError:  # a pin, or a pool of redis-py's
+            express = None
+        # Where a tracer or redis-py's own code has to see to the command, or a connection is held.
+        if (
+            redis.Redis.execute_command is not EXECUTE_COMMAND
+            or type(express) is not Express
+            or self.connection is not None
+            or self._parses_by_itself
+            or NEVER_DECODE in options
+            or EMPTY_RESPONSE in options
+            or telemetry.is_on()
+        ):
+            return super().execute_command(*args, **options)  # and so to _execute_command
+        scope, started = scopes.in_context(), monotonic()
+        if scope is None and scopes.finders:
+            scope = scopes.current()
+        try:
+            try:
+                reply = express.ask(pool, args, started)
+                if reply is ELSEWHERE:
+                    return self._execute_once(args, options)
+                # As callback_for.
+                callback = exactly(self._callbacks, args[0])
+                if callback is None and not args[0].isupper():
+                    callback = self._callbacks.get(args[0])
+                return reply if callback is None else callback(reply, **without_reading(options))
+            except FAILURES as error:
+                tries = retries.Tries(self._pool_of_tries, (args,), started)
+                pause = tries.pause(error, 0)
+                if pause is None:
+                    raise
+            return self._execute_again(args, options, tries, pause)
+        finally:
+            if scope is not None:
+                scope.note(monotonic() - started)
+
     def _execute_command(self, *args: Any, **options: Any) -> Any:
         scope, started = scopes.current(), monotonic()
         try:
             try:
-                pool = self.connection_pool
-                express = getattr(pool, "express", None)
-                # Where redis-py's own code has to see to the command, or a connection is held.
-                if (
-                    type(express) is not Express
-                    or self.connection is not None
-                    or self._parses_by_itself
-                    or EMPTY_RESPONSE in options
-                    or telemetry.is_on()
-                ):
-                    return self._execute_once(args, options)
-                reply = express.ask(pool, args, NEVER_DECODE not in options, started)
-                if reply is ELSEWHERE:
-                    return self._execute_once(args, options)
-                callback = callback_for(self._callbacks, args[0])
-                return reply if callback is None else callback(reply, **without_reading(options))
-            except (ConnectionError, TimeoutError, ReadOnlyError) as error:
+                return self._execute_once(args, options)
+            except FAILURES as error:
                 tries = retries.Tries(self._pool_of_tries, (args,), started)
                 pause = tries.pause(error, 0)
                 if pause is None:
@@ -157,7 +184,7 @@ class Redis(SharingClient, redis.Redis):
             attempt += 1
             try:
                 return client._execute_once(args, options)
-            except (ConnectionError, TimeoutError, ReadOnlyError) as error:
+            except FAILURES as error:
                 again = tries.pause(error, attempt)
                 if again is None:
                     raise

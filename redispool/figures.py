@@ -58,13 +58,14 @@ class Record:
         self.text = memory[CELL_BYTES:]
         # What their cells hold, too: reading a cell costs more than this.
         self.single = int(self.cells[SINGLE])
-        """Callers who got this place for one command, each of which is counted by this alone."""
+        """Callers who had this place for one command and less than `SHORT`: this alone counts the
+        lease, its command and its use, at its end."""
         self.leased = int(self.cells[LEASED])
         """Callers who got this place for as many commands as they liked."""
         self.commands = int(self.cells[COMMANDS])
         """The commands of these."""
         self.short_uses = int(self.cells[USES])
-        """Uses of less than `SHORT`."""
+        """Other uses of less than `SHORT`."""
 
     def take_over(self, other: Record) -> None:
         """Go on where `other` ends."""
@@ -148,10 +149,11 @@ class Record:
     def uses(self) -> tuple[int, ...]:
         """How many uses ended in each bucket.
 
-        Each bucket has its cell: a number that is worked out of two cells may fall for a moment
-        under the eyes of another process, and to Prometheus a counter that falls began anew.
+        Sums of cells that only grow: else a number may fall for a moment under the eyes of another
+        process, and to Prometheus a counter that falls began anew.
         """
-        return tuple(int(number) for number in self.cells[USES : USES + BUCKETS])
+        short, *longer = (int(number) for number in self.cells[USES : USES + BUCKETS])
+        return short + int(self.cells[SINGLE]), *longer
 
 
 class Total:

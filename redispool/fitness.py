@@ -24,11 +24,12 @@ class Fitness:
 
     def __init__(self, policy: Policy, capacity: Capacity) -> None:
         self._policy = policy
-        self._trusted_for = policy.trusted_for
+        self.trusted_for = policy.trusted_for
+        """Seconds after its last use for which a connection is lent as it is."""
         self._capacity = capacity
         self.batch: object = object()
         """What a connection has to carry to be kept; replaced when all are to be renewed."""
-        self._suspect_since = 0.0
+        self.suspect_since = 0.0
         """When a connection was last found dead; all that were idle then are looked at."""
 
     def renew_all(self) -> None:
@@ -39,8 +40,8 @@ class Fitness:
         """Whether an idle connection may be lent as it is: what `reason_not_to_lend` says, fast."""
         last_used = connection.last_used
         return (
-            now - last_used < self._trusted_for
-            and last_used > self._suspect_since
+            now - last_used < self.trusted_for
+            and last_used > self.suspect_since
             and now < connection.expires_at
         )
 
@@ -64,7 +65,7 @@ class Fitness:
             return "lifetime"
         if self._policy.idle_too_long(connection.last_used, now):
             return "idle"
-        wanted = self._policy.check(connection.last_used, now, self._suspect_since)
+        wanted = self._policy.check(connection.last_used, now, self.suspect_since)
         if wanted is Check.NONE:
             return None
         self._capacity.counts.add(f"checked {wanted.value}")
@@ -78,7 +79,7 @@ class Fitness:
 
     def note_dead(self) -> str:
         """A line was found dead: all that were idle then are looked at. Gives the reason."""
-        self._suspect_since = monotonic()
+        self.suspect_since = monotonic()
         return "dead_at_checkout"
 
     def reason_not_to_keep(self, connection: Holding, now: float) -> str | None:
@@ -98,7 +99,7 @@ class Fitness:
 
     def _what_is_wrong(self, connection: Holding, now: float) -> str:
         if not connection.is_open:
-            self._suspect_since = now
+            self.suspect_since = now
             return "dead_in_use"
         if connection.ledger.owed:
             return "dirty_pending"

@@ -15,10 +15,12 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from . import holders, replies, retries, scopes
+from . import holders, replies, retries, scopes, telemetry
 from .callbacks import Callbacks
 from .frames import clear_frames
 from .transactions import conclude, is_plain
+
+EXECUTE = telemetry.unwrapped(base.Pipeline, "execute")
 
 PIPELINE = "the pipeline"
 """How errors call it."""
@@ -60,7 +62,7 @@ class Pipeline(Callbacks, base.Pipeline):
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
         outer = sys.exception()
         try:
-            if is_plain(self):
+            if base.Pipeline.execute is EXECUTE and is_plain(self):
                 return self._execute_safely(raise_on_error, started)
             found: list[Any] = super().execute(raise_on_error)
             return found

@@ -10,6 +10,9 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 Command: TypeAlias = "tuple[Sequence[Any], dict[str, Any]]"
 """A command with its arguments, and redis-py's options for its reply."""
 
+exactly = dict.get
+"""redis-py's dict of callbacks has one of its own, which capitalises the name twice."""
+
 VALUES = frozenset({bytes, str, int, type(None), float, bool})
 """Kinds of replies that are neither an error nor a push, and hold none."""
 
@@ -19,8 +22,8 @@ FOR_READING = frozenset({EMPTY_RESPONSE, NEVER_DECODE, "keys"})
 
 def callback_for(callbacks: Any, name: Any) -> Callable[..., Any] | None:
     """What converts replies to the command `name`; None where they stay as they are."""
-    # Most names are in capitals, as the keys are: redis-py's dict would capitalise them twice.
-    found: Callable[..., Any] | None = dict.get(callbacks, name)
+    # Most names are in capitals, as the keys are.
+    found: Callable[..., Any] | None = exactly(callbacks, name)
     return found if found is not None or name.isupper() else callbacks.get(name)
 
 

@@ -17,6 +17,9 @@ __all__ = ["Scope", "current", "scope"]
 
 _current: ContextVar[Scope | None] = ContextVar("redispool_scope", default=None)
 
+in_context = _current.get
+"""The scope that a context variable leads to; what `current` asks first."""
+
 finders: list[Callable[[], Scope | None]] = []
 """Where a scope is looked for that no context variable leads to; adapters add to it."""
 
@@ -81,7 +84,7 @@ class Scope:
 
 def current() -> Scope | None:
     """The scope of the running request, task or command; None outside of any."""
-    found = _current.get()
+    found = in_context()
     if found is None and finders:
         return next((scope for finder in finders if (scope := finder()) is not None), None)
     return found

@@ -65,6 +65,7 @@ class Wire:
         "_push",
         "_receive",
         "_sock",
+        "parts",
         "send",
         "take_push",
     )
@@ -78,6 +79,8 @@ class Wire:
         self._push, self.take_push = hiredis.PushNotification, parser.handle_push_response
         self._plain = KERNEL_KEEPS_TIME and is_plain(sock)
         self.send = sock.sendall
+        self.parts = self.send, self._receive, self._buffer, self._feed, self._gets
+        """What a send and an `answer` are made of, for who cannot afford the calls."""
         if self._plain:
             sock.settimeout(None)
         self.limit(seconds)
@@ -118,12 +121,15 @@ class Wire:
 
         Nothing else is owed, so that the first look, which finds nothing, can be spared.
         """
-        # As in _wait, without the call: this is the way of nearly every command.
+        # As in _wait, without the call.
         count = self._receive(self._buffer)
         if not count:
             raise ConnectionError(CLOSED)
         self._feed(self._buffer, 0, count)
-        reply = self._gets(decode)
+        return self.whole(self._gets(decode), decode)
+
+    def whole(self, reply: Any, decode: bool = True) -> Any:
+        """`reply`; the one after it where it is a push, or one that has not come whole yet."""
         if type(reply) is self._push:
             self.take_push(reply)
             return self.read(decode)

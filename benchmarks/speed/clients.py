@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from redispool.figures import RECORD_BYTES, SINCE, SINGLE, USES, Record
+from redispool.figures import RECORD_BYTES, SINCE, SINGLE, Record
 
 from . import values
 from .bare import BareSocket
@@ -191,11 +191,9 @@ class Ours(RedisLike):
 
         def show() -> None:
             # As Express does, at the beginning of a command and at its end.
+            record.cells[SINCE] = 1.0
             record.single = single = record.single + 1
             record.cells[SINGLE] = single
-            record.cells[SINCE] = 1.0
-            record.short_uses = short_uses = record.short_uses + 1
-            record.cells[USES] = short_uses
             record.cells[SINCE] = 0.0
 
         return show

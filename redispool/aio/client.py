@@ -26,6 +26,8 @@ from .remaining import AsyncRemaining
 
 __all__ = ["AsyncRedis"]
 
+EXECUTE_COMMAND = telemetry.unwrapped(redis.asyncio.Redis, "execute_command")
+
 
 class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # redis-py's own
     """A ``redis.asyncio.Redis`` with every command and option of it, for any loop and thread.
@@ -201,9 +203,14 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
 
     async def _execute_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         pool = self.connection_pool
-        # Without a mode redis-py's Retry decides, or the pool is one of redis-py's own.
+        # A tracer has to see it; redis-py's Retry decides; or the pool is one of redis-py's own.
         mode = getattr(pool, "retry_mode", "")
-        if mode not in retries.MODES or self._has_connection or telemetry.is_on():
+        if (
+            redis.asyncio.Redis.execute_command is not EXECUTE_COMMAND
+            or mode not in retries.MODES
+            or self._has_connection
+            or telemetry.is_on()
+        ):
             return await super().execute_command(*args, **options)
         connection, name = pool.at_once() or await pool.acquire(), args[0]
         try:

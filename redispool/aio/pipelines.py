@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio import client as base
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
-from .. import replies, retries, scopes
+from .. import replies, retries, scopes, telemetry
 from ..callbacks import Callbacks
 from ..frames import clear_frames
 from ..holders import go_on, note_watch
@@ -21,6 +21,8 @@ from ..replies import VALUES
 from ..transactions import conclude, is_plain
 from . import holders
 from .remaining import AsyncRemaining
+
+EXECUTE = telemetry.unwrapped(base.Pipeline, "execute")
 
 
 class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py's own
@@ -59,7 +61,7 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
         outer = sys.exception()
         try:
-            if is_plain(self):
+            if base.Pipeline.execute is EXECUTE and is_plain(self):
                 return await self._execute_safely(raise_on_error, started)
             found: list[Any] = await super().execute(raise_on_error)
             return found

@@ -37,7 +37,7 @@ def queued(holder: Any, args: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
 
 
 RUNS: Sequence[tuple[Any, str, Batch]] = [
-    (Redis, "_execute_command", one),
+    (Redis, "execute_command", one),
     (Pipeline, "immediate_execute_command", one),
     (Pipeline, "execute", queued),
     (PubSub, "execute_command", one),

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.retry import Retry
 
-from redispool import ConnectionPool, NotOwned, Redis, queueing, telemetry
+from redispool import ConnectionPool, NotOwned, Redis, express, queueing, telemetry
 from redispool.connection import PooledConnection
 from redispool.express import ELSEWHERE
 from redispool.queueing import Waiter
@@ -25,9 +25,23 @@ def express_of(pool: ConnectionPool) -> Callable[..., Any]:
     client = Redis(connection_pool=pool)
     client.get("a")
     client.get("a")
-    express = pool.express
-    assert express is not None
-    return lambda name="GET": express.ask(pool, (name, "a"), True, queueing.monotonic())
+    lane = pool.express
+    assert lane is not None
+    return lambda name="GET": lane.ask(pool, (name, "a"), queueing.monotonic())
+
+
+@pytest.fixture
+def at_the_end(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Lets something happen when the reply is there, while its command has the connection."""
+
+    def arrange(act: Callable[[], Any]) -> None:
+        def now() -> float:
+            act()
+            return queueing.monotonic()
+
+        monkeypatch.setattr(express, "monotonic", now)
+
+    return arrange
 
 
 def test_a_fresh_connection_is_used_at_once(pool: ConnectionPool) -> None:
@@ -144,24 +158,22 @@ def test_what_ends_in_the_midst_is_not_kept(
 
 @pytest.mark.parametrize("change", ["resize", "recycle"])
 def test_a_change_in_the_midst_is_noticed(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, change: str
+    make_pool: MakePool, at_the_end: Callable[..., None], change: str
 ) -> None:
     """A connection that is one too many, or an old one, goes; and it alone."""
     pool = make_pool(max_connections=3)
-    ask, ask_at_once = express_of(pool), PooledConnection.ask_at_once
+    ask = express_of(pool)
     others = [pool.acquire(), pool.acquire()] if change == "resize" else []
     pool.warm_up(1)
 
-    def ask_and(connection: PooledConnection, *args: Any) -> Any:
-        reply = ask_at_once(connection, *args)
+    def act() -> None:
         if change == "resize":
             pool.resize(2)
         else:
             pool.recycle()
             pool.warm_up(2)
-        return reply
 
-    monkeypatch.setattr(PooledConnection, "ask_at_once", ask_and)
+    at_the_end(act)
 
     assert ask() is None
     assert len(pool.capacity.slots()) == (2 if others else 3)
@@ -180,19 +192,14 @@ def test_a_change_in_the_midst_is_noticed(
 )
 def test_what_is_not_fit_is_closed(
     pool: ConnectionPool,
-    monkeypatch: pytest.MonkeyPatch,
+    at_the_end: Callable[..., None],
     happens: Callable[[PooledConnection], None],
     reason: str,
 ) -> None:
     """A connection that grew too old in the command, or was left in some state, goes."""
-    ask, ask_at_once = express_of(pool), PooledConnection.ask_at_once
-
-    def ask_and(connection: PooledConnection, *args: Any) -> Any:
-        reply = ask_at_once(connection, *args)
-        happens(connection)
-        return reply
-
-    monkeypatch.setattr(PooledConnection, "ask_at_once", ask_and)
+    ask = express_of(pool)
+    (connection,) = pool.capacity.queue.idle
+    at_the_end(lambda: happens(connection))
 
     assert ask() is None
     assert pool.stats().closed_total[reason] == 1
@@ -211,17 +218,12 @@ def test_a_sweep_is_made_in_time(make_pool: MakePool) -> None:
 
 
 def test_a_return_in_the_midst_is_noticed(
-    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+    pool: ConnectionPool, at_the_end: Callable[..., None]
 ) -> None:
     """Who gives back what another uses does not make it be lent twice."""
-    ask, ask_at_once = express_of(pool), PooledConnection.ask_at_once
-
-    def ask_and(connection: PooledConnection, *args: Any) -> Any:
-        reply = ask_at_once(connection, *args)
-        pool.release(connection)
-        return reply
-
-    monkeypatch.setattr(PooledConnection, "ask_at_once", ask_and)
+    ask = express_of(pool)
+    (connection,) = pool.capacity.queue.idle
+    at_the_end(lambda: pool.release(connection))
 
     with pytest.raises(NotOwned):
         ask()
