@@ -177,12 +177,12 @@ class Conversation(Bookkeeping, TimedLine):
         if self._wire is None or self._deadline is not None:
             return [self._response_or_error() for _ in range(count)]
         try:
-            replies = self._wire.read_many(count)
+            replies, plain = self._wire.read_many(count)
         except BaseException as error:
             self._reading_failed(error, disconnect=True)
             raise
         self._replied(count)
-        if not VALUES.issuperset(map(type, replies)):
+        if not plain:
             self._look_for_refusals(replies)
         return replies
 

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from redis import client as base
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import (
     ConnectionError,
     RedisError,
@@ -40,7 +41,7 @@ class Pipeline(Callbacks, base.Pipeline):
         """Queue a command; while keys are watched, run it at once."""
         if (self.watching or args[0] == "WATCH") and not self.explicit_transaction:
             return self.immediate_execute_command(*args, **options)
-        if replies.are_special(options):
+        if NEVER_DECODE in options or EMPTY_RESPONSE in options:
             self._special = True
         self.command_stack.append((args, options))
         return self

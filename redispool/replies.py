@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
@@ -44,8 +44,3 @@ def all_converted(replies: list[Any], callbacks: Any, commands: Sequence[Command
 def without_reading(options: dict[str, Any]) -> dict[str, Any]:
     """The options that are for the function that converts a reply."""
     return {key: options[key] for key in options.keys() - FOR_READING}
-
-
-def are_special(options: Iterable[str]) -> bool:
-    """Whether a reply with these options is read in another way than others."""
-    return EMPTY_RESPONSE in options or NEVER_DECODE in options

@@ -12,11 +12,15 @@ import select
 import socket
 import struct
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import hiredis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.exceptions import ConnectionError
+
+from .replies import VALUES
 
 CLOSED = "Connection closed by server."
 """redis-py's words."""
@@ -135,20 +139,29 @@ class Wire:
             return self.read(decode)
         return self.read(decode) if reply is NOT_ENOUGH_DATA else reply
 
-    def read_many(self, count: int) -> list[Any]:
-        """The next `count` replies; errors as of `read`."""
-        gets, push = self._gets, self._push
-        replies = []
-        for _ in range(count):
-            reply = gets()
-            if reply is NOT_ENOUGH_DATA:
+    def read_many(self, count: int) -> tuple[list[Any], bool]:
+        """The next `count` replies, and whether all are of `VALUES`; errors as of `read`."""
+        replies: list[Any] = []
+        plain = True
+        while True:
+            # At the speed of C, for they are many.
+            come = list(islice(iter(self._gets, NOT_ENOUGH_DATA), count - len(replies)))
+            if VALUES.issuperset(map(type, come)):
+                replies += come
+            else:
+                replies += self._without_pushes(come)
+                plain = False
+            if len(replies) == count:
+                return replies, plain
+            if not come:
                 self._wait()
-                reply = self.read()
-            elif type(reply) is push:
+
+    def _without_pushes(self, come: list[Any]) -> Iterator[Any]:
+        for reply in come:
+            if type(reply) is self._push:
                 self.take_push(reply)
-                reply = self.read()
-            replies.append(reply)
-        return replies
+            else:
+                yield reply
 
     def hear(self) -> bool:
         """Take one push that has begun to come; False where it is something else."""

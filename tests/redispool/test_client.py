@@ -364,3 +364,31 @@ def test_options_beside_a_pool_are_refused(pool: ConnectionPool) -> None:
         Redis(connection_pool=pool, decode_responses=True)
     with pytest.raises(TypeError, match="host"):
         Redis("elsewhere", connection_pool=pool)
+
+
+PUSH = b">2\r\n+told\r\n*1\r\n+a\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (PUSH + b"$5\r\nvalue\r\n",),
+        (PUSH[:7], PUSH[7:], PUSH + b"$5\r\nva", b"lue\r\n", PUSH),
+        (PUSH, b"$", b"5\r\nvalue\r\n" + PUSH[:-3], PUSH[-3:]),
+    ],
+)
+def test_a_push_is_no_reply(
+    make_pool: MakePool, scripted: ScriptedServer, answer: tuple[bytes, ...]
+) -> None:
+    """Whatever comes before a reply, in the midst of several or in pieces: each gets its own."""
+    pool = make_pool(host=scripted.host, port=scripted.port, protocol=3, max_connections=1)
+    client = Redis(connection_pool=pool)
+    scripted.always("GET", answer)
+
+    for _ in range(3):
+        assert client.get("a") == b"value"
+    with client.pinned() as pinned:
+        assert pinned.get("a") == b"value"
+    batch = client.pipeline(transaction=False).get("a").incr("n").get("a").get("a")
+    assert batch.execute() == [b"value", 1, b"value", b"value"]
+    assert client.incr("n") == 1
