@@ -107,7 +107,7 @@ def test_what_a_loop_leaves_in_flight_costs_one_connection(
         loop = asyncio.new_event_loop()
         task = loop.create_task(block())
         loop.set_exception_handler(lambda *_: None)
-        loop.run_until_complete(_turns(20))
+        loop.run_until_complete(until(lambda: is_blocked(flushed)))
         end(loop)
         del task, loop
         gc.collect()
@@ -126,13 +126,15 @@ test_what_a_loop_leaves_in_flight_costs_one_connection = pytest.mark.filterwarni
 )(test_what_a_loop_leaves_in_flight_costs_one_connection)
 
 
-def test_an_interrupted_loop_leaves_nothing(make_async_pool: MakeAsyncPool) -> None:
+def test_an_interrupted_loop_leaves_nothing(
+    make_async_pool: MakeAsyncPool, flushed: Valkey
+) -> None:
     """KeyboardInterrupt in a loop gives the connection back; the next loop goes on."""
     client = AsyncRedis(connection_pool=make_async_pool(max_connections=1))
 
     async def interrupted() -> None:
         task = asyncio.ensure_future(client.blpop(["nothing"], timeout=60))
-        await _turns(20)
+        await until(lambda: is_blocked(flushed))
         asyncio.get_running_loop().call_soon(_raise)
         await task
 
@@ -150,8 +152,7 @@ def test_a_waiter_whose_loop_stands_still_holds_nobody_up(make_async_pool: MakeA
     stopped = asyncio.new_event_loop()
     held = stopped.run_until_complete(pool.acquire())
     task = stopped.create_task(client.ping())  # type: ignore[arg-type]
-    stopped.run_until_complete(_turns(3))
-    assert pool.stats().waiting == 1
+    stopped.run_until_complete(until(lambda: pool.stats().waiting == 1))
 
     pool.release(held)
     assert asyncio.run(client.echo("other")) == b"other"  # type: ignore[arg-type]
@@ -225,9 +226,10 @@ def test_a_long_loop_and_short_ones_at_the_same_time(make_async_pool: MakeAsyncP
     assert client.connection_pool.stats().created_total == 1
 
 
-async def _turns(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0.001)
+def is_blocked(server: Valkey) -> bool:
+    """Whether the server holds back the reply to a command of ours."""
+    with server.outside() as client:
+        return bool(client.info("clients")["blocked_clients"])
 
 
 def _raise() -> None:

@@ -463,8 +463,9 @@ def test_a_server_that_stands_still_gets_few_lines(
         for number in range(6):
             tasks.append(asyncio.ensure_future(client.get("key")))
             await until(lambda: client.connection_pool.shared_in_flight == number + 1)
-            for _ in range(20):
-                await asyncio.sleep(0.001)
+            # On a line of its own, where there is one more to have, or behind another.
+            come = 1 + min(number + 1, multiplexer_module.LINES)
+            await until(lambda: scripted.received["GET"] == come)
             clock.advance(trunk_module.HELD_UP * 1.1)
         assert client.connection_pool.stats().in_use == multiplexer_module.LINES
         let_go.set()

@@ -27,6 +27,7 @@ from redispool import (
     TooManyWaiting,
     scope,
 )
+from redispool.aio.watch import READ, watches
 from tests.conftest import MakeAsyncPool, MakeFactory
 from tests.support import Valkey
 from tests.support.loops import Run, outcome_of, until
@@ -215,7 +216,8 @@ def test_a_subscription_that_is_closed_under_its_reader(
         await pubsub.subscribe("news")
         await pubsub.get_message(timeout=1)
         reader = asyncio.ensure_future(pubsub.get_message(timeout=None))
-        await asyncio.sleep(0.01)
+        waits = watches.of(asyncio.get_running_loop())._waits[READ]
+        await until(lambda: pubsub.connection._line.fd in waits)
         await pubsub.aclose()
         return await asyncio.wait_for(outcome_of(reader), 5)
 

@@ -97,7 +97,7 @@ def test_closing_wakes_who_waits(
 
     async def work() -> None:
         waiting = asyncio.ensure_future(line.until(READ, 60))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # the wait has begun
         if elsewhere:
             thread = threading.Thread(target=line.close)
             thread.start()
