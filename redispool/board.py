@@ -18,6 +18,7 @@ import secrets
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class Board:
         self._process = os.getpid()
         self._numbers = itertools.count()
         self._maps: list[mmap.mmap] = []  # none is ever closed: the lock would go with it
-        self._chunks: dict[int, memoryview] = {}
+        self._chunks: list[memoryview] = []
+        self._free: deque[memoryview] = deque()
         name = f"{self._process}-{secrets.token_hex(4)}{SUFFIX}"
         self.path = directory / name
         self._file = -1
@@ -96,12 +98,18 @@ class Board:
         Raises:
             OSError: the disk is full.
         """
-        chunk, number = divmod(next(self._numbers), RECORDS)
-        if chunk not in self._chunks:
-            size = RECORDS * RECORD_BYTES
-            self._chunks.setdefault(chunk, self._map(HEAD_BYTES + chunk * size, size))
-        start = number * RECORD_BYTES
-        return Record(self._chunks[chunk][start : start + RECORD_BYTES])
+        try:
+            return Record(self._free.popleft())
+        except IndexError:
+            pass  # outside of this block: mapping may be interrupted, or fail
+        size = RECORDS * RECORD_BYTES
+        # Of two who come here at the same time each maps a part of the file for itself: what is
+        # mapped is written first, and nobody may write where another has a record already.
+        chunk = self._map(HEAD_BYTES + next(self._numbers) * size, size)
+        self._chunks.append(chunk)
+        first, *others = (chunk[at : at + RECORD_BYTES] for at in range(0, size, RECORD_BYTES))
+        self._free.extend(others)
+        return Record(first)
 
     def note_outage(self, reason: str) -> None:
         """Say why the server is away; empty when it is back."""
@@ -109,8 +117,7 @@ class Board:
 
     def image(self) -> bytes:
         """The file as others read it. Its own process must not open it: closing drops the lock."""
-        chunks = self._chunks.copy()
-        return b"".join([bytes(self._head), *(bytes(chunks[number]) for number in sorted(chunks))])
+        return b"".join(map(bytes, [self._head, *self._chunks]))
 
     def end(self) -> None:
         """Remove the file; of a parent's, in a forked child, only this process' part of it."""

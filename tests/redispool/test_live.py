@@ -14,11 +14,13 @@ import pytest
 import redis
 
 from redispool import AsyncRedis, PoolFactory, PoolTimeout, board, live, whereabouts
+from redispool.figures import CREATED, Record
 from redispool.live import LivePool, Unreadable
 from tests.conftest import MakePool
 from tests.support import Valkey, eventually
 from tests.support.forks import in_child
 from tests.support.loops import Run
+from tests.support.moments import at_line
 
 PROGRAM = """
 import sys, json
@@ -327,6 +329,28 @@ def test_a_bigger_pool_shows_all_its_places(flushed: Valkey, tmp_path: Path) -> 
     assert (big.stats.idle, big.stats.permits) == (board.RECORDS + 5, 5)
     assert (small.stats.max_connections, small.stats.acquired_total) == (2, board.RECORDS + 5)
     assert small.stats.idle + small.stats.permits == 2
+
+
+def test_no_place_is_written_over(tmp_path: Path) -> None:
+    """Whoever asks for a place while another does, at whatever line: both keep what they note."""
+    line, came_to_that = 0, [True]
+    while came_to_that:
+        shown = board.Board(tmp_path, {"alias": str(line)})
+        records: list[Record] = []
+
+        def ask(shown: board.Board = shown, records: list[Record] = records) -> None:
+            record = shown.record()
+            record.note_created(1.0)
+            records.append(record)
+
+        with at_line(line, ask) as came_to_that:
+            ask()
+        ask()
+        assert [record.cells[CREATED] for record in records] == [1.0] * len(records), line
+        places = [Record(place) for place in live._places(shown.image())]
+        assert sum(place.cells[CREATED] for place in places) == len(records), line
+        line += 1
+    assert line > 5
 
 
 def test_a_closed_pool_has_no_row(factory: PoolFactory) -> None:
