@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,12 @@ async def until(condition: Callable[[], Any], within: float = 10.0) -> None:
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0)
+
+
+def all_tasks() -> list[asyncio.Task[Any]]:
+    """The tasks of all loops that have not ended, to say in an error what they wait for."""
+    found = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
+    return [task for task in found if not task.done()]
 
 
 async def outcome_of(task: Awaitable[Any]) -> Any:

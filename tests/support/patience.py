@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -42,8 +44,14 @@ def run_threads(count: int, work: Callable[[int], _T], within: float = 60.0) -> 
         thread.join(max(deadline - time.monotonic(), 0.0))
     if errors:
         raise errors[0]
-    assert len(results) == count, f"{count - len(results)} of {count} threads did not end"
+    where = "\n".join(map(_where_is, threads)) if len(results) < count else ""
+    assert not where, f"{count - len(results)} of {count} threads did not end:\n{where}"
     return [results[number] for number in range(count)]
+
+
+def _where_is(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
 def in_time(work: Callable[[], object], within: float, tries: int = 5) -> bool:

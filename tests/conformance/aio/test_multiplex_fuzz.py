@@ -21,7 +21,7 @@ from redispool.testing import FaultProxy
 from tests.conftest import MakeAsyncPool
 from tests.support import Valkey, run_threads
 from tests.support.injection import Kind, count_points, every, strike
-from tests.support.loops import LOOPS, Run, cancel_at, outcome_of
+from tests.support.loops import LOOPS, Run, all_tasks, cancel_at, outcome_of
 from tests.support.scale import scale
 
 from .test_cancellation import CANCELLED, WORK, Fuzz
@@ -203,6 +203,9 @@ def test_short_loops_in_many_threads_beside_a_long_one(make_async_pool: MakeAsyn
     thread.start()
     try:
         found = sum(run_threads(6, short, within=scale(600, 120)), Counter[str]())
+    except AssertionError as error:
+        error.add_note(f"{pool.stats()}\n{[task.get_stack() for task in all_tasks()]}")
+        raise
     finally:
         ended.set()
         thread.join(60)
