@@ -28,6 +28,8 @@ class Tenure:
     def __init__(self, lender: weakref.ref[AsyncConnectionPool]) -> None:
         self._lender = lender
         self._pool: AsyncConnectionPool | None = None
+        self._used = False
+        """Whether something was sent on the connection of now."""
         self._held: list[AsyncPooledConnection] = []
         # A trunk may go with its loop, in a cycle, and a collection takes what is in one in any
         # order; the list is in none, so that the connection is given back, and not found dropped.
@@ -44,7 +46,7 @@ class Tenure:
         # Until the last reply has come in order: whatever else ends this closes the connection.
         connection.ledger.owed += 1
         connection.lease[0].unnamed = "the tasks of a loop, which share it"  # type: ignore[attr-defined]
-        self._pool = pool
+        self._pool, self._used = pool, False
 
     def end(self, *, settled: bool = False) -> None:
         """Give the connection back, where there is one.
@@ -79,14 +81,20 @@ class Tenure:
         return self.connection._open_line()
 
     def is_due(self, now: float) -> bool:
-        """Whether another shall take the place of this connection, or somebody waits for one."""
+        """Whether another shall take the place of this connection, or somebody waits for one.
+
+        Who waits gets it after it was used: else those who wait would hand it round for nothing.
+        """
         pool, connection = self._pool, self.connection
-        if pool is None or connection.ledger.left or pool.capacity.queue.waiters:
+        if pool is None or connection.ledger.left:
+            return True
+        if self._used and pool.capacity.queue.waiters:
             return True
         return bool(pool.fitness.due(connection, now))
 
     def note_sent(self, commands: int) -> None:
         """Count what goes over the connection."""
+        self._used = True
         slot = self.connection.slot
         if slot is not None:
             slot.record.cells[SHARED] += commands

@@ -30,7 +30,7 @@ from redispool.aio import trunk as trunk_module
 from redispool.aio.line import Line
 from tests.conftest import MakeAsyncPool, MakeFactory
 from tests.redispool.aio.test_client import tls_server
-from tests.support import Valkey, eventually, in_child
+from tests.support import Valkey, eventually, in_child, run_threads
 from tests.support.clock import Clock
 from tests.support.loops import Run, closed_quietly, outcome_of, until
 from tests.support.scripted import DROP, HANG, ScriptedServer
@@ -525,6 +525,23 @@ def test_a_busy_loop_gives_its_connection_to_who_waits(
 
 
 # Beginning, renewal and end
+
+
+def test_a_connection_is_not_handed_round_unused(make_async_pool: MakeAsyncPool) -> None:
+    """More loops than connections: whoever gets one asks on it before the next one does."""
+    pool = make_async_pool(multiplex=True, max_connections=1, timeout=60.0)
+    client = AsyncRedis(connection_pool=pool)
+    loops, commands = 4, 100
+
+    async def work() -> None:
+        for _ in range(commands):
+            await client.get("key")
+
+    run_threads(loops, lambda _: asyncio.run(work()))
+
+    stats = pool.stats()
+    assert stats.commands_total == loops * commands
+    assert stats.acquired_total <= stats.commands_total
 
 
 @pytest.mark.parametrize("how", ["recycle", "lifetime", "resize"])
