@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import itertools
 import json
 import mmap
@@ -65,6 +66,8 @@ class Board:
         self._maps: list[mmap.mmap] = []  # none is ever closed: the lock would go with it
         self._chunks: list[memoryview] = []
         self._free: deque[memoryview] = deque()
+        self._missed: list[int] = []
+        """Numbers of parts that could not be mapped."""
         name = f"{self._process}-{secrets.token_hex(4)}{SUFFIX}"
         self.path = directory / name
         self._file = -1
@@ -105,7 +108,15 @@ class Board:
         size = RECORDS * RECORD_BYTES
         # Of two who come here at the same time each maps a part of the file for itself: what is
         # mapped is written first, and nobody may write where another has a record already.
-        chunk = self._map(HEAD_BYTES + next(self._numbers) * size, size)
+        try:
+            number = self._missed.pop()
+        except IndexError:
+            number = next(self._numbers)
+        try:
+            chunk = self._map(HEAD_BYTES + number * size, size)
+        except BaseException:
+            self._missed.append(number)
+            raise
         self._chunks.append(chunk)
         first, *others = (chunk[at : at + RECORD_BYTES] for at in range(0, size, RECORD_BYTES))
         self._free.extend(others)
@@ -130,7 +141,8 @@ class Board:
 
     def _map(self, offset: int, size: int) -> memoryview:
         # Written, not only made longer: a full disk is an error here, and a signal later.
-        os.pwrite(self._file, bytes(size), offset)
+        if os.pwrite(self._file, bytes(size), offset) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         mapped = mmap.mmap(self._file, size, offset=offset)
         self._maps.append(mapped)
         return memoryview(mapped)

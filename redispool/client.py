@@ -47,6 +47,15 @@ class Redis(SharingClient, redis.Redis):
     connection_pool: Any
     pool_class = ConnectionPool
     redis_py = redis.Redis
+    _runs_as_others = True
+    """Whether no class has a way of its own to run a command."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        after = cls.__mro__[cls.__mro__.index(Redis) + 1 :]
+        follows = next(kind for kind in after if "execute_command" in vars(kind))
+        same = follows is redis.Redis and cls._execute_command is Redis._execute_command
+        cls._runs_as_others = same and not cls._parses_by_itself
 
     @contextlib.contextmanager
     def pinned(self, timeout: float | object | None = ...) -> Iterator[Redis]:
@@ -129,7 +138,7 @@ class Redis(SharingClient, redis.Redis):
             redis.Redis.execute_command is not EXECUTE_COMMAND
             or type(express) is not Express
             or self.connection is not None
-            or self._parses_by_itself
+            or not self._runs_as_others
             or NEVER_DECODE in options
             or EMPTY_RESPONSE in options
             or telemetry.is_on()

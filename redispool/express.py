@@ -9,7 +9,7 @@ commands a second with four threads. Whatever is not as usual goes their way.
 
 from __future__ import annotations
 
-from threading import get_ident
+import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ class Express:
         # (Ours.showing), in a copy.
         record, lease, ledger = connection.slot.record, connection.brief, connection.ledger
         record.cells[SINCE] = lease.since = now
-        lease.thread = get_ident()
+        lease.thread = threading.get_ident()
         connection.lease.append(lease)
         try:
             # As Conversation.ask_at_once and Wire.answer.
@@ -122,6 +122,8 @@ class Express:
                 try:
                     connection.lease.pop()
                 except IndexError:
+                    record.note_acquired()
+                    record.note_commands(1)
                     pool.release(connection)  # which says what is wrong
                 else:
                     record.single = single = record.single + 1

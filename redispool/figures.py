@@ -140,7 +140,9 @@ class Record:
     def note_empty(self) -> None:
         """Nobody is here, and no connection."""
         cells = self.cells
-        if cells[SINCE] and cells[STATE] == OPEN:  # its holder was interrupted, or dropped it
+        dropped = cells[SINCE] and cells[STATE] == OPEN  # or its holder was interrupted
+        # Not where it was lent for a single command, which is counted at its end alone.
+        if dropped and sum(cells[USES : USES + BUCKETS]) < cells[LEASED]:
             self.note_use(monotonic() - cells[SINCE])
         cells[SINCE] = cells[EXPLICIT] = 0.0
         cells[STATE] = EMPTY

@@ -63,8 +63,10 @@ class Pipeline(Callbacks, base.Pipeline):
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
         outer = sys.exception()
         try:
-            if base.Pipeline.execute is EXECUTE and is_plain(self):
-                return self._execute_safely(raise_on_error, started)
+            if is_plain(self):
+                if base.Pipeline.execute is EXECUTE:
+                    return self._execute_safely(raise_on_error, started)
+                return self._execute_traced(raise_on_error, started)
             found: list[Any] = super().execute(raise_on_error)
             return found
         except RedisError as error:
@@ -111,6 +113,28 @@ class Pipeline(Callbacks, base.Pipeline):
         if raise_on_error and not replies.VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
         return replies.all_converted(found, self._callbacks, commands)
+
+    def _execute_traced(self, raise_on_error: bool, started: float) -> list[Any]:
+        """The same by redis-py's method, which a tracer has wrapped."""
+        commands, pool, attempt = self.command_stack, self.connection_pool, 0
+        explicit = self.explicit_transaction
+        try:
+            while True:
+                try:
+                    found: list[Any] = super().execute(raise_on_error)
+                    return found
+                except (ConnectionError, TimeoutError) as error:
+                    batch = [args for args, _ in commands]
+                    tries = retries.Tries(pool, batch, started, PIPELINE)
+                    pause = tries.pause(error, attempt)
+                    if pause is None:
+                        raise
+                time.sleep(pause)
+                attempt += 1
+                self.command_stack, self.explicit_transaction = commands, explicit
+                self.connection_pool = tries.rest_of_the_pool()
+        finally:
+            self.connection_pool = pool
 
     def _send_all(self, connection: Any, commands: Sequence[replies.Command]) -> list[Any]:
         found: list[Any] = connection.ask_all([args for args, _ in commands])

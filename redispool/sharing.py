@@ -90,7 +90,10 @@ class SharingClient(Callbacks):
     def _on(self, pool: Any) -> Self:
         """The same client on another pool, without the 0.1 ms that redis-py's constructor takes."""
         twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
+        # Without methods that somebody put on the object, as tracers do: they are bound to this
+        # client, and so to its pool.
+        kind, own = type(self), vars(self)
+        twin.__dict__.update({k: own[k] for k in own if not callable(getattr(kind, k, None))})
         twin.connection_pool = pool
         twin.connection = None
         twin._single_connection_client = twin.single_connection_client = False

@@ -34,7 +34,7 @@ def unwrapped(kind: type[Any], name: str) -> FunctionType | None:
     Returns:
         None, which no method is, where somebody has done so already.
     """
-    found = vars(kind)[name]
+    found = vars(kind).get(name)
     # By its globals: what wraps a function may bear its name, and say that it is of its module.
     if type(found) is FunctionType and found.__globals__ is vars(sys.modules[kind.__module__]):
         return found

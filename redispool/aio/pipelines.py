@@ -62,8 +62,10 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         scope, count, started = scopes.current(), len(self.command_stack), monotonic()
         outer = sys.exception()
         try:
-            if base.Pipeline.execute is EXECUTE and is_plain(self):
-                return await self._execute_safely(raise_on_error, started)
+            if is_plain(self):
+                if base.Pipeline.execute is EXECUTE:
+                    return await self._execute_safely(raise_on_error, started)
+                return await self._execute_traced(raise_on_error, started)
             found: list[Any] = await super().execute(raise_on_error)
             return found
         except RedisError as error:
@@ -135,6 +137,28 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         if raise_on_error and not VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
         return replies.all_converted(found, self._callbacks, commands)
+
+    async def _execute_traced(self, raise_on_error: bool, started: float) -> list[Any]:
+        """The same by redis-py's method, which a tracer has wrapped."""
+        commands, pool, attempt = self.command_stack, self.connection_pool, 0
+        explicit = self.explicit_transaction
+        try:
+            while True:
+                try:
+                    found: list[Any] = await super().execute(raise_on_error)
+                    return found
+                except (ConnectionError, TimeoutError) as error:
+                    batch = [args for args, _ in commands]
+                    tries = retries.Tries(pool, batch, started, PIPELINE)
+                    pause = tries.pause(error, attempt)
+                    if pause is None:
+                        raise
+                await asyncio.sleep(pause)
+                attempt += 1
+                self.command_stack, self.explicit_transaction = commands, explicit
+                self.connection_pool = AsyncRemaining(pool, tries)
+        finally:
+            self.connection_pool = pool
 
     async def _send_all(self, connection: Any, commands: Sequence[replies.Command]) -> list[Any]:
         found: list[Any] = await connection.ask_all([args for args, _ in commands])

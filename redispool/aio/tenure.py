@@ -29,7 +29,7 @@ class Tenure:
         self._lender = lender
         self._pool: AsyncConnectionPool | None = None
         self._used = False
-        """Whether something was sent on the connection of now."""
+        """Whether its loop has had its turn with the connection of now."""
         self._held: list[AsyncPooledConnection] = []
         # A trunk may go with its loop, in a cycle, and a collection takes what is in one in any
         # order; the list is in none, so that the connection is given back, and not found dropped.
@@ -93,10 +93,10 @@ class Tenure:
         return bool(pool.fitness.due(connection, now))
 
     def note_sent(self, commands: int) -> None:
-        """Count what goes over the connection."""
+        """Count what goes over the connection: nothing, where all was cancelled meanwhile."""
         self._used = True
         slot = self.connection.slot
-        if slot is not None:
+        if slot is not None and commands:
             slot.record.cells[SHARED] += commands
 
     def break_off(self) -> None:

@@ -113,11 +113,11 @@ class Trunk:
         if not self._shipment.gone or room <= 0 or not self._has_connection(now):
             return  # it goes on when the socket, the server or the pool does
         batch = [entry for entry in self.waiting[:room] if not entry[1].done()]
+        self._tenure.note_sent(len(batch))
         if batch:
             packed, futures, _ = zip(*batch, strict=True)
             if not self.places:
                 self._moved_at = self._replied_at = now
-            self._tenure.note_sent(len(batch))
             shipment = Shipment(packed)
             self.places.extend(futures)
             self._shipment = shipment

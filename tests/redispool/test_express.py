@@ -17,6 +17,7 @@ from redispool.queueing import Waiter
 from tests.conftest import MakePool
 from tests.support import Clock, Valkey, eventually
 from tests.support.callers import in_background
+from tests.support.injection import count_points, every, strike
 from tests.support.moments import at_line
 
 
@@ -206,6 +207,19 @@ def test_what_is_not_fit_is_closed(
     assert not pool.capacity.queue.idle
 
 
+def test_no_interruption_makes_more_uses_than_leases(make_pool: MakePool) -> None:
+    """Wherever a command is interrupted: no use is counted without the lease that it ended."""
+    pool = make_pool(max_connections=1)
+    client = Redis(connection_pool=pool)
+    client.get("a")
+    client.get("a")
+    for point in every(count_points(lambda: client.get("a"), "opcode"), at_most=None):
+        strike(lambda: client.get("a"), "opcode", point)
+        client.get("a")
+        stats = pool.stats()
+        assert sum(stats.use_buckets) <= stats.acquired_total, point
+
+
 def test_a_sweep_is_made_in_time(make_pool: MakePool) -> None:
     """Who gives back on this lane looks for what was idle too long, as all who give back."""
     pool = make_pool(max_connections=2)
@@ -228,6 +242,8 @@ def test_a_return_in_the_midst_is_noticed(
     with pytest.raises(NotOwned):
         ask()
     assert len(pool.capacity.queue.idle) == 1
+    stats = pool.stats()
+    assert sum(stats.use_buckets) == stats.acquired_total
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -286,6 +302,32 @@ def test_a_pool_that_overrides_redis_pys_name_is_asked() -> None:
             return super().get_connection(*args, **options)
 
     assert Own(alias="own").express is None
+
+
+def test_who_runs_commands_in_a_way_of_his_own_is_asked(pool: ConnectionPool) -> None:
+    """A class beside ours in the order of methods, and a subclass that overrides redis-py's."""
+    asked: list[Any] = []
+
+    class Beside(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            asked.append(args)
+            return super().execute_command(*args, **options)
+
+    class Both(Redis, Beside):
+        pass
+
+    class Below(Redis):
+        def _execute_command(self, *args: Any, **options: Any) -> Any:
+            asked.append(args)
+            return super()._execute_command(*args, **options)
+
+    express_of(pool)
+    for kind in (Both, Below):
+        client = kind(connection_pool=pool)
+        client.get("a")
+        client.get("b")
+        assert asked == [("GET", "a"), ("GET", "b")]
+        asked.clear()
 
 
 def test_a_connection_that_is_closed_has_no_lane(pool: ConnectionPool) -> None:

@@ -408,6 +408,29 @@ def test_a_full_disk_harms_nobody(
     assert list((tmp_path / "live").iterdir()) == []
 
 
+@pytest.mark.parametrize("written", [None, 100])
+def test_a_disk_that_was_full_makes_no_larger_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: int | None
+) -> None:
+    """What could not be written, or not all of it, is an error, and is tried in the same place."""
+
+    def full(*_: object) -> int:
+        if written is None:
+            raise OSError(28, "No space left on device")
+        return written
+
+    shown = board.Board(tmp_path, {"alias": "a"})
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        for _ in range(20):
+            with pytest.raises(OSError, match="No space left"):
+                shown.record()
+
+    shown.record().note_created(1.0)
+    assert shown.path.stat().st_size == board.HEAD_BYTES * (1 + 8)
+    assert sum(Record(place).cells[CREATED] for place in live._places(shown.image())) == 1.0
+
+
 def test_a_full_disk_is_told_once(
     factory: PoolFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

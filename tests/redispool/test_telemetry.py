@@ -126,6 +126,56 @@ def test_shared_commands_are_not_traced(
     assert pool.stats().shared_commands_total == 1
 
 
+@pytest.mark.usefixtures("spans")
+@pytest.mark.parametrize("transaction", [True, False])
+def test_a_pipeline_that_is_traced_is_retried_as_safely(
+    make_pool: MakePool,
+    make_async_pool: MakeAsyncPool,
+    scripted: ScriptedServer,
+    run: Run,
+    transaction: bool,
+) -> None:
+    """One that reads is sent again, whole; one that writes is not. So it is with asyncio."""
+    where: Any = {"host": scripted.host, "port": scripted.port}
+    client = Redis(connection_pool=make_pool(**where))
+    aclient = AsyncRedis(connection_pool=make_async_pool(**where))
+    scripted.always("EXEC", b"*1\r\n$5\r\nvalue\r\n")
+
+    async def read() -> Any:
+        return await aclient.pipeline(transaction=transaction).get("a").execute()
+
+    async def write() -> Any:
+        return await aclient.pipeline(transaction=transaction).incr("n").execute()
+
+    for reading, writing in [
+        (
+            lambda: client.pipeline(transaction=transaction).get("a").execute(),
+            lambda: client.pipeline(transaction=transaction).incr("n").execute(),
+        ),
+        (lambda: run(read()), lambda: run(write())),
+    ]:
+        scripted.received.clear()
+        scripted.answer("GET", DROP)
+        scripted.answer("INCRBY", DROP)
+        assert reading() == [b"value"]
+        with pytest.raises(redis.ConnectionError, match="may have executed the pipeline"):
+            writing()
+        assert (scripted.received["GET"], scripted.received["INCRBY"]) == (2, 1)
+
+
+def test_a_tracer_of_one_client_does_not_follow_it_to_a_pin(pool: ConnectionPool) -> None:
+    """Its methods are bound to the client: on a pin they would run on other connections."""
+    client, other = Redis(connection_pool=pool), Redis(connection_pool=pool)
+    RedisInstrumentor.instrument_client(client)
+
+    with client.pinned() as pinned:
+        pinned.watch("a")
+        other.set("a", "changed")
+        pipeline = pinned.pipeline()
+        with pytest.raises(redis.WatchError):
+            pipeline.incr("a").execute()
+
+
 BEFORE = """
 import functools, sys
 import redis, redis.asyncio

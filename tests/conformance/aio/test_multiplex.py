@@ -524,6 +524,32 @@ def test_a_busy_loop_gives_its_connection_to_who_waits(
     run(work())
 
 
+def test_a_loop_that_cancels_all_it_asks_keeps_nobody_waiting(
+    make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """What it would not use goes to who waits, also where it asks again in each turn."""
+    pool = make_async_pool(multiplex=True, max_connections=1)
+    client = client_of(pool)
+
+    async def ask_in_vain(ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            pool.multiplexer.ask(("GET", "key"), {}, time.monotonic()).cancel()
+            await asyncio.sleep(0)
+
+    async def work() -> None:
+        await client.get("key")
+        ended = asyncio.Event()
+        task = asyncio.ensure_future(ask_in_vain(ended))
+        for _ in range(5):
+            await until(lambda: pool.stats().in_use)
+            async with pool.connection(2.0):
+                pass
+        ended.set()
+        await task
+
+    run(work())
+
+
 # Beginning, renewal and end
 
 
