@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from abc import ABC, abstractmethod
+from collections import deque
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from redispool.figures import RECORD_BYTES, SINCE, SINGLE, Record
 
 from . import values
-from .bare import BareSocket
+from .bare import BareSocket, packed
 from .timing import Call
 
 
@@ -123,6 +124,33 @@ class PackingBare(Bare):
     def execution(self, length: int) -> tuple[Call, Call]:
         commands = [(b"GET", key) for key in values.keys(length)]
         return nothing, partial(self._bare.pack_and_ask_many, commands)
+
+
+class PooledBare(Bare):
+    """The floor of pools: threads take a socket from a deque and put it back, and nothing else."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._url = url
+        self._idle = deque([self._bare])
+
+    def warm_up(self, count: int) -> None:
+        self._idle.extend(BareSocket(self._url) for _ in range(count - len(self._idle)))
+
+    def get(self, size: int) -> Call:
+        idle, key = self._idle, values.key(size)
+
+        def get() -> Any:
+            bare = idle.pop()
+            reply = bare.ask(packed(b"GET", key))
+            idle.append(bare)
+            return reply
+
+        return get
+
+    def disconnect(self) -> None:
+        for bare in self._idle:
+            bare.drop()
 
 
 class RedisLike(Client):

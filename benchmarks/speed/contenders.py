@@ -10,7 +10,17 @@ import redis
 import redispool
 
 from ..contenders import CONTENDERS as POOLS
-from .clients import Bare, Client, Glide, Ours, PackingBare, RedisLike, Single, Valkey
+from .clients import (
+    Bare,
+    Client,
+    Glide,
+    Ours,
+    PackingBare,
+    PooledBare,
+    RedisLike,
+    Single,
+    Valkey,
+)
 from .suite import Contender
 
 FLOOR = "bare socket"
@@ -130,6 +140,7 @@ def configure_django(**settings: Any) -> None:
 CONTENDERS = {
     FLOOR: Contender(Bare, one_per_thread=True),
     PACKING: Contender(PackingBare, only=("pipeline", "execute", "unix-pipeline")),
+    "bare sockets in a deque": Contender(PooledBare, only=("threads", "core", "unix-threads")),
     REDIS_PY: Contender(of_redis_py("ConnectionPool")),
     "redis-py, blocking pool": Contender(of_redis_py("BlockingConnectionPool")),
     "redis-py, single connection": Contender(single, one_per_thread=True),
