@@ -131,7 +131,7 @@ class Redis(SharingClient, redis.Redis):
         pool = self.connection_pool
         try:
             express = pool.express
-        except AttributeError:  # a pin, or a pool of redis-py's
+        except AttributeError:  # a pool of redis-py's
             express = None
         # Where a tracer or redis-py's own code has to see to the command, or a connection is held.
         if (
@@ -168,6 +168,7 @@ class Redis(SharingClient, redis.Redis):
                 scope.note(monotonic() - started)
 
     def _execute_command(self, *args: Any, **options: Any) -> Any:
+        # The same without the lane. Not one function for both: each call on the way counts there.
         scope, started = scopes.current(), monotonic()
         try:
             try:
