@@ -10,6 +10,9 @@ from .lending import Lending
 LISTENERS = frozenset({"credential_provider", "event_dispatcher"})
 """What redis-py's client takes beside a pool: whom it tells of new credentials."""
 
+NOWHERE = None, None, None, None
+"""The arguments of one more client of a pool, of which there may be one for each request."""
+
 
 class SharingClient(Callbacks):
     """What clients for threads and for asyncio have in common: mixed into redis-py's."""
@@ -43,9 +46,9 @@ class SharingClient(Callbacks):
         single_connection_client: bool = False,
         **settings: Any,
     ) -> None:
-        for name, part in (("host", host), ("port", port), ("db", db), ("password", password)):
-            if part is not None:
-                settings[name] = part
+        if (host, port, db, password) != NOWHERE:
+            place = {"host": host, "port": port, "db": db, "password": password}
+            settings |= {name: part for name, part in place.items() if part is not None}
         if connection_pool is not None and not settings and not single_connection_client:
             self._share(connection_pool)
             return
