@@ -3,7 +3,7 @@
 Nearly all commands are such. After each wait for the server the interpreter finds its caches cold,
 so that every function on the way counts several times; and threads that need long for the steps
 between two system calls find the interpreter's lock taken, and sleep. So what `ConnectionPool`,
-`Fitness` and `Conversation` do in many functions is done in one here, which makes a fifth more
+`Fitness` and `Conversation` do in many functions is done in one here, which makes a sixth more
 commands a second with four threads. Whatever is not as usual goes their way.
 """
 
