@@ -85,6 +85,7 @@ class Gate:
 
     def leave(self, slot: Slot) -> None:
         """The dial has ended, or will not be made."""
+        slot.loop = None
         self._forget(slot.reference)
 
     def failed(self, error: Exception, now: float) -> Outage | None:

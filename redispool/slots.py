@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .figures import Record
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from .capacity import Capacity
     from .holding import Holding
 
@@ -38,6 +40,7 @@ class Slot:
         "__weakref__",
         "capacity",
         "held",
+        "loop",
         "origin",
         "place",
         "record",
@@ -55,11 +58,20 @@ class Slot:
         self.record = place.record
         self.held: weakref.ref[Holding] | None = None
         """The connection in this place, for those who look at the pool from outside."""
+        self.loop: weakref.ref[AbstractEventLoop] | None = None
+        """In which it is to become a connection; None where a thread sees to that."""
         self.reference = weakref.ref(self)
 
     @property
     def dialling(self) -> bool:
-        """Whether this slot is to become a connection: it is no older one, and has none yet."""
+        """Whether this slot is to become a connection: it is no older one, and has none yet.
+
+        Nothing comes of it in a loop that stands still, for as long as that does.
+        """
+        if self.loop is not None:
+            loop = self.loop()
+            if loop is None or not loop.is_running():
+                return False
         connection = self.held() if self.held is not None else None
         return self.place.newest()[0] == self.turn and not (connection and connection.born)
 

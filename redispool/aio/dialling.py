@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import weakref
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ async def dial(
 ) -> AsyncPooledConnection | None:
     """A connection in the place `slot`, lent to the calling task; see `redispool.dialling.dial`."""
     started = monotonic()
+    slot.loop = weakref.ref(asyncio.get_running_loop())
     try:
         pool.show(slot)
         outcome = await _try(pool, slot, started, connect_by)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from time import monotonic
 
 from ..flag import Flag
 from ..queueing import SlotQueue, Waiter
-from ..slots import Free
+from ..slots import GONE, Free, Slot
 
 
 class AsyncBell(Waiter):
-    """Wakes one task; may be rung from any thread, by finalizers and signal handlers too."""
+    """Wakes one task; may be rung from any thread, by finalizers and signal handlers too.
+
+    It keeps neither the task nor its loop: the pool knows who waits, and a loop that everybody else
+    has dropped has to go, with whatever its tasks hold.
+    """
 
     def __init__(self) -> None:
         self.inbox: list[Free] = []
         self.gone = False
         self.since = monotonic()
-        self.loop = asyncio.get_running_loop()
+        self._loop = weakref.ref(asyncio.get_running_loop())
         self._rang = False
-        self._sleep: asyncio.Future[None] | None = None
+        self._sleep: weakref.ref[asyncio.Future[None]] = GONE
 
     def successor(self) -> AsyncBell:
         bell = AsyncBell()
@@ -29,23 +34,32 @@ class AsyncBell(Waiter):
 
     @property
     def lost(self) -> bool:
-        return self.gone or self.loop.is_closed()
+        loop = self._loop()
+        return self.gone or loop is None or loop.is_closed()
 
     def offer(self, free: Free) -> bool:
         """Hand `free` over; False where the caller has gone, or its loop does not run.
 
         A loop that stands still may go on: then the caller looks for itself.
         """
-        return self.loop.is_running() and super().offer(free)
+        loop = self._loop()
+        if loop is None or not loop.is_running():
+            return False
+        if isinstance(free, Slot):
+            free.loop = self._loop
+        return super().offer(free)
 
     def ring(self) -> None:
         """Wake who sleeps, or who will."""
         self._rang = True
-        if asyncio._get_running_loop() is self.loop:
+        loop = self._loop()
+        if loop is None:
+            return
+        if asyncio._get_running_loop() is loop:
             self._wake()
             return
         try:
-            self.loop.call_soon_threadsafe(self._wake)
+            loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
             pass  # that loop is closed
 
@@ -54,17 +68,20 @@ class AsyncBell(Waiter):
         if self._rang:
             self._rang = False
             return
-        self._sleep = sleep = self.loop.create_future()
-        timer = self.loop.call_later(seconds, self._wake)
+        loop = asyncio.get_running_loop()
+        sleep: asyncio.Future[None] = loop.create_future()
+        self._sleep = weakref.ref(sleep)
+        timer = loop.call_later(seconds, self._wake)
         try:
             await sleep
         finally:
             timer.cancel()
-            self._sleep, self._rang = None, False
+            self._sleep, self._rang = GONE, False
 
     def _wake(self) -> None:
-        if self._sleep is not None and not self._sleep.done():
-            self._sleep.set_result(None)
+        sleep = self._sleep()
+        if sleep is not None and not sleep.done():
+            sleep.set_result(None)
 
 
 async def wait(
