@@ -16,7 +16,7 @@ class AsyncBell(Waiter):
     """Wakes one task; may be rung from any thread, by finalizers and signal handlers too.
 
     It keeps neither the task nor its loop: the pool knows who waits, and a loop that everybody else
-    has dropped has to go, with whatever its tasks hold.
+    has dropped has to go, with whatever its tasks hold. The loop keeps who sleeps, by the timer.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class AsyncBell(Waiter):
         loop = asyncio.get_running_loop()
         sleep: asyncio.Future[None] = loop.create_future()
         self._sleep = weakref.ref(sleep)
-        timer = loop.call_later(seconds, self._wake)
+        timer = loop.call_later(seconds, _end, sleep)  # it keeps the task, as nobody else may
         try:
             await sleep
         finally:
@@ -80,8 +80,13 @@ class AsyncBell(Waiter):
 
     def _wake(self) -> None:
         sleep = self._sleep()
-        if sleep is not None and not sleep.done():
-            sleep.set_result(None)
+        if sleep is not None:
+            _end(sleep)
+
+
+def _end(sleep: asyncio.Future[None]) -> None:
+    if not sleep.done():
+        sleep.set_result(None)
 
 
 async def wait(

@@ -214,6 +214,31 @@ def test_a_loop_is_not_kept_by_those_who_wait_in_it(make_async_pool: MakeAsyncPo
     pool.release(held)
 
 
+@pytest.mark.parametrize("multiplex", [False, True])
+def test_a_loop_keeps_those_who_wait_in_it(
+    make_async_pool: MakeAsyncPool, run: Run, multiplex: bool
+) -> None:
+    """A task that nobody else holds outlives a collection while it waits for a place."""
+    pool = make_async_pool(max_connections=1, multiplex=multiplex)
+    client = AsyncRedis(connection_pool=pool)
+    replies: list[Any] = []
+
+    async def ask() -> None:
+        replies.append(await client.echo("x"))
+
+    async def work() -> None:
+        held = await pool.acquire()
+        asyncio.get_running_loop().create_task(ask())
+        await until(lambda: pool.stats().waiting == 1)
+        gc.collect()
+        assert pool.stats().waiting == 1
+        pool.release(held)
+        await until(lambda: replies)
+
+    run(work())
+    assert replies == [b"x"]
+
+
 def test_dials_of_a_loop_that_stands_still_hold_nobody_up(
     make_async_pool: MakeAsyncPool, flushed: Valkey
 ) -> None:
