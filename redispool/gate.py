@@ -135,10 +135,10 @@ class Gate:
             if reference is own:
                 break
             slot = reference()
-            if slot is not None and slot.dialling:
-                ahead += 1
-            else:
+            if slot is None or not slot.dialling:
                 self._forget(reference)
+            elif not slot.stands_still:
+                ahead += 1
         return ahead
 
     def _forget(self, reference: weakref.ref[Slot]) -> None:

@@ -64,16 +64,16 @@ class Slot:
 
     @property
     def dialling(self) -> bool:
-        """Whether this slot is to become a connection: it is no older one, and has none yet.
-
-        Nothing comes of it in a loop that stands still, for as long as that does.
-        """
-        if self.loop is not None:
-            loop = self.loop()
-            if loop is None or not loop.is_running():
-                return False
+        """Whether this slot is to become a connection: it is no older one, and has none yet."""
         connection = self.held() if self.held is not None else None
         return self.place.newest()[0] == self.turn and not (connection and connection.born)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether nothing comes of it for now: its loop does not run, and may go on or not."""
+        reference = self.loop  # once: another thread may take it away
+        loop = reference() if reference is not None else None
+        return reference is not None and (loop is None or not loop.is_running())
 
     def show_in(self, record: Record) -> None:
         """Keep the figures in `record` from now on; to be called by the holder."""

@@ -9,6 +9,7 @@ import os
 import threading
 import warnings
 import weakref
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -254,6 +255,29 @@ def test_dials_of_a_loop_that_stands_still_hold_nobody_up(
 
         assert asyncio.run(client.echo("other")) == b"other"  # type: ignore[arg-type]
 
+        assert stopped.run_until_complete(asyncio.gather(*tasks)) == [b"slow"] * len(tasks)
+        stopped.close()
+
+
+def test_dials_of_a_loop_that_goes_on_are_counted_again(
+    make_async_pool: MakeAsyncPool, flushed: Valkey, run: Run
+) -> None:
+    """A loop that stood still does not dial more at once, whoever looked at the gate meanwhile."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_async_pool(url=proxy.url, max_connections=4, timeout=5.0)
+        client = AsyncRedis(connection_pool=pool)
+        stopped = asyncio.new_event_loop()
+        proxy.hold()
+        tasks = [stopped.create_task(client.echo("slow")) for _ in range(DIALS_AT_ONCE)]
+        stopped.run_until_complete(until(lambda: proxy.held == DIALS_AT_ONCE))
+
+        async def may_dial() -> bool:
+            return pool.capacity.gate.has_room(monotonic())
+
+        assert run(may_dial())
+        assert not stopped.run_until_complete(may_dial())
+
+        proxy.let_go()
         assert stopped.run_until_complete(asyncio.gather(*tasks)) == [b"slow"] * len(tasks)
         stopped.close()
 
