@@ -62,8 +62,8 @@ class Capacity:
     def free(self, slot: Slot) -> None:
         """The slot is empty: a permit again, or gone where the pool was closed or made smaller."""
         slot.held = None
-        if slot.capacity is not self.reference:
-            return  # of the parent process
+        if slot.capacity is not self.reference or slot.reference() is None:
+            return  # of the parent process, or a collection has taken it: another follows
         slot.record.note_empty()
         if self.shut.is_set() or self._pay_surplus():
             self._end(slot)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from .slots import Free, Slot
+from .slots import GONE, Free, Slot
 
 if TYPE_CHECKING:
     from .cells import Cells
@@ -235,11 +235,22 @@ class SlotQueue:
         if free is None and self.gate.outage is not None:
             self.wake_first()
         if free is not None and not keep:
-            self.keep(free)
-            self.hand_over()
+            self._take_back(free)
             free = None
         self._show()
         return free
+
+    def _take_back(self, free: Free) -> None:
+        """Keep what a caller leaves behind; where a collection took him along, its place is empty.
+
+        That has taken the slot as well, whose finalizer puts another in its place.
+        """
+        slot = free if isinstance(free, Slot) else free.slot
+        if slot is not None and slot.reference() is not None and slot.capacity is not GONE:
+            self.keep(free)
+            self.hand_over()
+        elif not isinstance(free, Slot):
+            free.end()
 
     def _pop(self) -> Free | None:
         try:

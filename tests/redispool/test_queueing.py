@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -11,9 +12,11 @@ import pytest
 from redispool import PoolOptions, queueing
 from redispool.capacity import Capacity
 from redispool.cells import Cells
+from redispool.figures import Record
 from redispool.gate import Gate
 from redispool.policy import Policy
 from redispool.queueing import SlotQueue, Waiter
+from redispool.slots import Place, Slot
 from tests.support import eventually, run_threads
 
 FOREVER = float("inf")
@@ -21,6 +24,10 @@ FOREVER = float("inf")
 
 class Line:
     """Stands for a connection: the queue does nothing with it but keep it."""
+
+    def __init__(self) -> None:
+        of_no_capacity: Any = weakref.ref(set())
+        self.slot = Slot(of_no_capacity, Place(Record()), 0)
 
 
 @pytest.fixture

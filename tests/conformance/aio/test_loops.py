@@ -16,7 +16,7 @@ import pytest
 import uvloop
 from asgiref.sync import async_to_sync
 
-from redispool import AsyncRedis
+from redispool import AsyncConnectionPool, AsyncRedis, PoolTimeout
 from redispool.gate import DIALS_AT_ONCE
 from redispool.testing import FaultProxy
 from tests.conftest import MakeAsyncPool, MakeFactory
@@ -316,6 +316,60 @@ def test_permits_of_a_loop_that_stands_still_hold_nobody_up(
     stopped.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*was destroyed but it is pending")
+@pytest.mark.parametrize("what", ["connection", "permit"])
+def test_what_was_handed_to_a_loop_that_is_dropped_counts_once(
+    make_async_pool: MakeAsyncPool, what: str
+) -> None:
+    """A collection that takes a waiter with what he was handed leaves as many places as before."""
+    pool = make_async_pool(max_connections=1)
+    held = [asyncio.run(pool.acquire())]
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    task = loop.create_task(pool.acquire())
+    loop.run_until_complete(until(lambda: pool.stats().waiting == 1))
+
+    def give() -> None:
+        if what == "permit":
+            held[0].disconnect()
+        pool.release(held.pop())
+
+    loop.call_soon(loop.stop)  # at the end of this turn
+    loop.call_soon(give)
+    loop.run_forever()
+    del loop, task
+    collect_quietly()
+
+    assert places_of(pool) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*was destroyed but it is pending")
+@pytest.mark.parametrize("older", ["task", "slot"])
+def test_a_place_whose_check_is_dropped_counts_once(
+    make_async_pool: MakeAsyncPool, flushed: Valkey, older: str
+) -> None:
+    """So it is with a loop that asks whether a connection is alive, in whatever order they go."""
+    with FaultProxy(flushed.url) as proxy:
+        pool = make_async_pool(url=proxy.url, max_connections=1, health_check_interval=1e-6)
+        client = AsyncRedis(connection_pool=pool)
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        begin = loop.create_future()
+        task = loop.create_task(acquire_after(begin, pool))
+        loop.run_until_complete(asyncio.sleep(0))
+        if older == "task":
+            pool.capacity.queue.permits.clear()  # another follows
+        asyncio.run(client.ping())  # type: ignore[arg-type]
+        proxy.hold()
+        begin.set_result(None)
+        loop.run_until_complete(until(lambda: proxy.held == 1))
+        del loop, task, begin
+        collect_quietly()
+        proxy.let_go()
+
+        assert places_of(pool) == 1
+
+
 def test_debug_mode_and_eager_tasks(make_async_pool: MakeAsyncPool) -> None:
     """A loop in debug mode, and one whose tasks begin at once, are loops like others."""
     client = AsyncRedis(connection_pool=make_async_pool(max_connections=2))
@@ -353,6 +407,35 @@ def test_a_long_loop_and_short_ones_at_the_same_time(make_async_pool: MakeAsyncP
 
     assert eventually(lambda: counts and counts[0] > 0)
     assert client.connection_pool.stats().created_total == 1
+
+
+def collect_quietly() -> None:
+    """Collect loops that were dropped and not closed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+async def acquire_after(begin: asyncio.Future[None], pool: AsyncConnectionPool) -> Any:
+    """Take a connection when the time has come."""
+    await begin
+    return await pool.acquire()
+
+
+def places_of(pool: AsyncConnectionPool) -> int:
+    """How many connections can be had at the same time."""
+
+    async def take_all() -> list[Any]:
+        taken: list[Any] = []
+        with contextlib.suppress(PoolTimeout):
+            while True:
+                taken.append(await pool.acquire(timeout=0.01))
+        return taken
+
+    taken = asyncio.run(take_all())
+    for connection in taken:
+        pool.release(connection)
+    return len(taken)
 
 
 def is_blocked(server: Valkey) -> bool:
