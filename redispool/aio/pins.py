@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 from ..pins import BasePin
+from ..slots import GONE
 from .connection import AsyncPooledConnection
 from .done import DONE, Done
 
 
 class Turn:
-    """A lock for tasks that its owner may take again, as ``threading.RLock`` lets threads do."""
+    """A lock for tasks that its owner may take again, as ``threading.RLock`` lets threads do.
+
+    It does not keep the owner: a task whose loop is closed would go in the middle of its own end.
+    """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._owner: object = None
+        self._owner: weakref.ref[asyncio.Task[Any]] = GONE
         self._depth = 0
 
     async def take(self) -> None:
         """Wait for the turn of the calling task."""
         task = asyncio.current_task()
-        if self._owner is not task or not self._depth:
+        if self._owner() is not task or not self._depth:
             await self._lock.acquire()
-        self._owner, self._depth = task, self._depth + 1
+        self._owner, self._depth = GONE if task is None else weakref.ref(task), self._depth + 1
 
     def end(self) -> None:
         """Let the next task have its turn, where this was the owner's last."""
@@ -31,7 +36,6 @@ class Turn:
             return  # a return that was interrupted is repeated
         self._depth -= 1
         if not self._depth:
-            self._owner = None
             self._lock.release()
 
     @property

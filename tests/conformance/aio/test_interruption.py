@@ -6,12 +6,14 @@ import asyncio
 import gc
 import logging
 import zlib
+from time import monotonic
 from typing import get_args
 
 import pytest
 
 from redispool import AsyncRedis
 from tests.conftest import MakeAsyncPool
+from tests.support import eventually
 from tests.support.injection import Kind, count_points, every, strike
 from tests.support.scale import scale
 
@@ -65,6 +67,8 @@ def test_interrupted_at_every_point(
 
         ended = strike(work, kind, point)
         gc.collect()
+        # A dial that was kept waiting for too long tells of an outage: nobody dials for a moment.
+        eventually(lambda: not pool.capacity.gate.opens_in(monotonic()))
 
         assert "it does not end" not in ended.error
         if not ended.interrupted and not ended.error:

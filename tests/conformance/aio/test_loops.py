@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 import threading
 import warnings
 import weakref
+from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
@@ -368,6 +370,36 @@ def test_a_place_whose_check_is_dropped_counts_once(
         proxy.let_go()
 
         assert places_of(pool) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*was destroyed but it is pending")
+def test_a_pin_ends_quietly_with_its_loop(
+    make_async_pool: MakeAsyncPool, flushed: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that has a pin, and was cancelled just before its loop was closed, ends in order."""
+    pool = make_async_pool(max_connections=1)
+    client = AsyncRedis(connection_pool=pool)
+    found: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", found.append)
+
+    async def pinned() -> None:
+        async with client.pinned() as pin:
+            await pin.blpop(["nothing"], 60)
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(_awaited(pinned()))
+    loop.run_until_complete(until(lambda: is_blocked(flushed)))
+    task.cancel()
+    closed_quietly(loop)
+    del task
+    gc.collect()
+
+    assert not found
+    assert asyncio.run(client.echo("x")) == b"x"  # type: ignore[arg-type]
+
+
+async def _awaited(work: Coroutine[Any, Any, None]) -> None:
+    await work
 
 
 def test_debug_mode_and_eager_tasks(make_async_pool: MakeAsyncPool) -> None:
