@@ -84,7 +84,7 @@ class Capacity:
                 self._succeed(place, turn, reference)
 
     def abandon(self, slot: Slot) -> None:
-        """Take back the slot of a caller who failed to connect.
+        """Take back the slot of a caller who failed, to connect or later.
 
         Another is put in its place: tracebacks may keep this one, and what came of it, for long.
         """

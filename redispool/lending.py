@@ -146,7 +146,7 @@ class Lending(Lifecycle, RedisPyPool, Hooks):
         if reason:
             renew = self.fitness.tells_of_a_failover(connection, now)
             self.evictor.end(connection, reason)
-            self.capacity.free(slot)
+            self.capacity.abandon(slot)
             if renew:
                 self.recycle()
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -19,11 +20,11 @@ import pytest
 import redis
 
 import redispool
-from redispool import ConnectionPool, NotOwned, PoolTimeout, Redis, ledger, queueing
+from redispool import AsyncRedis, ConnectionPool, NotOwned, PoolTimeout, Redis, ledger, queueing
 from redispool.connection import PooledConnection
 from redispool.leases import Lease
 from redispool.testing import FaultProxy
-from tests.conftest import MakePool
+from tests.conftest import MakeAsyncPool, MakePool
 from tests.support import DROP, HANG, Clock, ScriptedServer, Valkey, eventually, run_threads
 from tests.support.callers import ask, in_background
 from tests.support.moments import at_line
@@ -144,6 +145,40 @@ def test_forgotten_after_a_pipeline_that_failed(
         return weakref.ref(mine)
 
     assert go_on()() is None
+
+
+@pytest.mark.usefixtures("no_gc")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("name", ["GET", "EVAL"])
+@pytest.mark.parametrize("tasks", [False, True])
+def test_forgotten_while_an_error_is_kept(
+    make_pool: MakePool,
+    make_async_pool: MakeAsyncPool,
+    scripted: ScriptedServer,
+    name: str,
+    tasks: bool,
+) -> None:
+    """An error that somebody keeps costs no place, whatever comes of the next one who has it."""
+    scripted.always(name, DROP)
+    settings: dict[str, Any] = {"url": scripted.url, "max_connections": 1, "retry": "never"}
+    pool: Any = make_async_pool(**settings) if tasks else make_pool(**settings)
+    client: Any = (AsyncRedis if tasks else Redis)(connection_pool=pool)
+
+    def run(work: Callable[[], Any]) -> Any:
+        async def task() -> Any:
+            return await work()
+
+        return asyncio.run(task()) if tasks else work()
+
+    for _ in range(2):  # on a line that is new, and on one that is not
+        run(client.ping)
+        with pytest.raises(redis.ConnectionError) as kept:
+            run(lambda: client.execute_command(name, "a", 0))
+        forgotten = run(pool.acquire)
+        del forgotten
+
+        assert pool.stats().permits == 1
+        del kept
 
 
 def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
