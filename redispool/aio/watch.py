@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import select
 import weakref
@@ -48,6 +49,8 @@ class Watch(ABC):
         self._waits: dict[int, dict[int, Wait]] = {READ: {}, WRITE: {}}
         self._next_look = FOREVER
         self._timer: asyncio.TimerHandle | None = None
+        # Not the context of the request that happens to come first: it would stay with the loop.
+        self._context = contextvars.Context()
 
     def arm(self, line: Line, event: int, loop: Any, seconds: float | None) -> asyncio.Future[bool]:
         """A future that is true as soon as `event` comes, and false after `seconds`.
@@ -108,7 +111,8 @@ class Watch(ABC):
             self._timer.cancel()
         self._next_look = deadline
         # Not a method: the timer would hold the watch, which holds the timer, and its set open.
-        self._timer = loop.call_later(max(deadline - monotonic(), 0.0), _look, self.reference, loop)
+        left, reference = max(deadline - monotonic(), 0.0), self.reference
+        self._timer = loop.call_later(left, _look, reference, loop, context=self._context)
 
     def end_the_late(self, loop: Any) -> None:
         """Tell those whose time is over, and set the timer for the first of the others."""
@@ -133,7 +137,7 @@ class EpollWatch(Watch):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._epoll = select.epoll()
-        loop.add_reader(self._epoll.fileno(), self._look)
+        self._context.run(loop.add_reader, self._epoll.fileno(), self._look)
 
     def _watch_for(self, line: Line, event: int, loop: Any) -> None:
         other = READ + WRITE - event
@@ -176,7 +180,7 @@ class LoopWatch(Watch):
             line.leave_watch()
         line.watch = self.reference
         add = loop.add_reader if event == READ else loop.add_writer
-        add(line.fd, self._came, event, line.fd)
+        contextvars.Context().run(add, line.fd, self._came, event, line.fd)  # as for the others
 
     def _came(self, event: int, fd: int) -> None:
         loop = self.loop()

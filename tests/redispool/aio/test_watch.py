@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,6 +56,29 @@ def test_it_serves_loops_one_after_the_other(make_async_pool: MakeAsyncPool, run
         run(work())
 
     assert client.connection_pool.stats().in_use == 0
+
+
+@pytest.mark.usefixtures("kind")
+def test_it_keeps_nothing_of_a_request(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """What is in the context of a request goes with it, of the first one of a long loop too."""
+    client = AsyncRedis(connection_pool=make_async_pool())
+    request: contextvars.ContextVar[set[str]] = contextvars.ContextVar("request")
+
+    async def view() -> weakref.ref[set[str]]:
+        found = set[str]()
+        request.set(found)
+        await client.echo("x")
+        await client.blpop(["nothing"], 0.01)
+        return weakref.ref(found)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        seen = [await loop.create_task(view()) for _ in range(3)]
+        await asyncio.sleep(0)  # the turn that ended the last one
+        gc.collect()
+        assert [reference() for reference in seen] == [None] * 3
+
+    run(serve())
 
 
 @pytest.mark.usefixtures("kind")
