@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -79,6 +80,20 @@ def test_a_slot_that_was_dropped_is_no_dial(gate: Gate, slots: list[Slot]) -> No
     del slots[1]
 
     assert admitted(gate, slots[1:]) == [True, False]
+
+
+def test_a_dial_of_a_loop_that_stands_still_is_passed_over(gate: Gate, slots: list[Slot]) -> None:
+    """It counts again with whoever dials there next, be it in another loop or in a thread."""
+    assert admitted(gate, slots[:2]) == [True, True]
+    loop = asyncio.new_event_loop()
+    slots[0].loop = weakref.ref(loop)
+    assert gate.has_room(0.0)
+
+    gate.leave(slots[0])
+    assert gate.admit(slots[0], 0.0)
+
+    assert not gate.has_room(0.0)
+    loop.close()
 
 
 def test_many_who_ask_at_once(gate: Gate) -> None:
