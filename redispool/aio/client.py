@@ -139,10 +139,15 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         try:
             try:
                 multiplexer = getattr(self.connection_pool, "multiplexer", None)
-                asked = None
-                if isinstance(multiplexer, Multiplexer) and self._may_share:
-                    asked = multiplexer.ask(args, options, started)
-                if asked is None:
+                # Each call and property on the way counts here.
+                if (
+                    type(multiplexer) is not Multiplexer
+                    or self.connection is not None
+                    or self.single_connection_client
+                    or self._parses_by_itself
+                    or telemetry.is_on()
+                    or (asked := multiplexer.ask(args, options, started)) is None
+                ):
                     return await self._execute_once(args, options)
                 reply = await asked
                 if type(reply) in VALUES and callback_for(self._callbacks, args[0]) is None:
@@ -180,17 +185,13 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
     async def _try(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         multiplexer = getattr(self.connection_pool, "multiplexer", None)
         asked = None
-        if multiplexer is not None and self._may_share:
+        if multiplexer is not None and not (self._parses_by_itself or telemetry.is_on()):
             asked = multiplexer.ask(args, options, monotonic())
         if asked is None:
             return await self._execute_once(args, options)
         box = [await asked]
         del asked
         return await self._made_of(box, args[0], options)
-
-    @property
-    def _may_share(self) -> bool:
-        return not (self._has_connection or self._parses_by_itself or telemetry.is_on())
 
     async def _made_of(self, box: list[Any], name: Any, options: dict[str, Any]) -> Any:
         """What redis-py makes of the reply in `box`; an error is raised."""
