@@ -24,11 +24,20 @@ class RequestScope(Scope):
     """The scope of a request."""
 
 
+class RequestScopeInContext(RequestScope):
+    """The same under WSGI, where loops end with their tasks, and in tests with ``AsyncClient``.
+
+    That runs the request in the task of the test, which cannot be told from one that goes on.
+    """
+
+    spares_tasks = False
+
+
 def open_scope(**_: Any) -> None:
     """Begin the scope of a request."""
     request = _asgi_request()
     if request is None:
-        RequestScope().enter()
+        RequestScopeInContext().enter()
         return
     scope = _asgi_scopes[request] = RequestScope()
     # Django sends no request_finished after an error in a stream, or where the server cancels.

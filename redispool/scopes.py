@@ -6,12 +6,17 @@ A pool lives as long as the process, a scope as long as one request.
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from . import leases, logs
+from . import leases, logs, tasks
+from .slots import GONE
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Scope", "current", "scope"]
 
@@ -31,19 +36,33 @@ class Holder(Protocol):
         """Give the connection back; whether there was one. At any time, from any thread."""
 
 
+class Held(NamedTuple):
+    """What is known of a holder."""
+
+    holder: weakref.ref[Holder]
+    place: str
+    """The line of code where it took its connection."""
+    task: weakref.ref[asyncio.Task[Any]]
+    """That took it, where it was one."""
+
+
 class Scope:
     """What was taken between its beginning and its end, and what was done.
 
     It keeps nothing alive: what the program drops is given back at once, by its finalizer.
     """
 
+    spares_tasks = True
+    """Whether a task that goes on keeps what it holds until it ends."""
+
     def __init__(self) -> None:
         self.commands = 0
         """Commands run, those of pipelines among them."""
         self.seconds = 0.0
         """Time spent on them, waiting for a connection included."""
-        self._held: dict[int, tuple[weakref.ref[Holder], str]] = {}
+        self._held: dict[int, Held] = {}
         self._previous: Scope | None = None
+        self._closed = False
 
     def note(self, seconds: float, commands: int = 1) -> None:
         """Count `commands` that took `seconds` together."""
@@ -52,9 +71,12 @@ class Scope:
 
     def hold(self, holder: Holder) -> None:
         """Remember that `holder` took a connection, and the line of code where it did."""
-        key, held = id(holder), self._held
-        gone = weakref.ref(holder, lambda _: held.pop(key, None))
-        held[key] = gone, leases.caller()
+        key, known, task = id(holder), self._held, tasks.running()
+        gone = weakref.ref(holder, lambda _: known.pop(key, None))
+        held = Held(gone, leases.caller(), GONE if task is None else weakref.ref(task))
+        known[key] = held
+        if self._closed and self.spares_tasks and task is not None:
+            tasks.at_end_of(task, functools.partial(self._end, key, held))
 
     def let_go(self, holder: Holder) -> None:
         """Forget `holder`, which gave its connection back."""
@@ -72,14 +94,28 @@ class Scope:
             _current.set(self._previous)
 
     def close(self) -> None:
-        """Give back what is still held, and log it. Never raises; closing twice is once."""
+        """Give back what is still held, and log it. Never raises; closing twice is once.
+
+        A task that was begun in the scope, and goes on, has not forgotten what it holds: that is
+        given back when the task ends.
+        """
         self.leave()
+        self._closed = True
         # What was taken last goes first: a pipeline that watches on a pin, and then the pin.
-        for key in reversed(list(self._held)):
-            reference, place = self._held.pop(key, (None, ""))
-            holder = reference() if reference is not None else None
+        for key, held in reversed(self._held.copy().items()):
+            task = held.task() if self.spares_tasks else None
+            end = functools.partial(self._end, key, held)
+            # The task that runs is the one whose scope this is.
+            if task is None or task is tasks.running() or not tasks.at_end_of(task, end):
+                end()
+
+    def _end(self, key: int, held: Held) -> None:
+        """Give back what `held` is about, where it is still held."""
+        if self._held.get(key) is held:
+            self._held.pop(key, None)
+            holder = held.holder()
             if holder is not None:
-                _give_back(holder, place)
+                _give_back(holder, held.place)
 
 
 def current() -> Scope | None:

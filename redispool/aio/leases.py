@@ -6,6 +6,7 @@ import asyncio
 import weakref
 from typing import Any
 
+from .. import tasks
 from ..leases import Lease
 
 
@@ -21,11 +22,11 @@ class AsyncLease(Lease):
 
     def note_place(self) -> None:
         super().note_place()
-        task = _current_task()
+        task = tasks.running()
         self.task = None if task is None else weakref.ref(task)
 
     def is_ours(self) -> bool:
-        task = _current_task()
+        task = tasks.running()
         return task is not None and self.task is not None and self.task() is task
 
     def holder(self) -> str:
@@ -39,10 +40,3 @@ class AsyncLease(Lease):
 
     def where(self) -> str:
         return ""  # its thread runs other tasks too
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None

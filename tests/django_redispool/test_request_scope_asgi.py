@@ -17,12 +17,18 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.test import AsyncClient
 
-from django_redispool import redis, requests
+from django_redispool import aredis, pools, redis, requests
 from django_redispool.pools import Pools
 from redispool import Scope, scopes
 
 from ..support import Valkey, careless, eventually
-from ..support.careless import KINDS, Careless, keep_a_pin, keep_a_subscription
+from ..support.careless import (
+    KINDS,
+    Careless,
+    keep_a_pin,
+    keep_a_subscription,
+    keep_an_async_subscription,
+)
 from .conftest import Show, held_by
 
 CARELESS = [pytest.param(work, id=kind) for work, kind in KINDS.items()]
@@ -130,6 +136,32 @@ def test_what_a_view_forgot_goes_back(
 
     assert held_by() == 0
     assert the_line(caplog).startswith(f"{KINDS[work]} was not closed by the end of its scope")
+
+
+def test_a_task_that_outlives_its_request_keeps_what_it_holds(site: Pools, show: Show) -> None:
+    """The pin that a view's own task took goes on working after the answer."""
+    later: list[asyncio.Task[Any]] = []
+
+    async def visit() -> Any:
+        go = asyncio.Event()
+
+        async def work() -> Any:
+            async with aredis.pinned() as pin:
+                await go.wait()
+                return await pin.incr("hits")
+
+        async def view(request: HttpRequest) -> HttpResponse:
+            later.append(asyncio.create_task(work()))
+            while not pools.async_pool().stats().in_use:
+                await asyncio.sleep(0)
+            return answer()
+
+        show(view)
+        await Visit().whole()
+        go.set()
+        return await later[0]
+
+    assert asyncio.run(visit()) == 1
 
 
 @SYNC_AND_ASYNC
@@ -452,3 +484,23 @@ def test_async_client(site: Pools, show: Show, asynchronous: bool) -> None:
     assert len(set(map(id, own))) == len(own) == (3 if django.VERSION >= (6, 1) else 0)
     assert [each.commands for each in own] == [2] * len(own)
     assert len(requests._asgi_scopes) == 0
+
+
+def test_async_client_gives_back_what_a_view_forgot(site: Pools, show: Show) -> None:
+    """Where there is a scope it ends with the request, though the task is that of the test."""
+    seen: list[Scope | None] = []
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        await keep_an_async_subscription(aredis)
+        seen.append(scopes.current())
+        return answer()
+
+    show(view)
+
+    async def visit() -> int:
+        await AsyncClient().get("/")
+        held = pools.async_pool().stats().pubsub
+        await careless.kept[-1].aclose()
+        return held
+
+    assert asyncio.run(visit()) == (0 if seen[0] else 1)

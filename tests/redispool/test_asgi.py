@@ -368,6 +368,71 @@ def test_requests_at_the_same_time_have_scopes_of_their_own(factory: PoolFactory
     assert [each.commands for each in seen.values() if each] == [2, 2]
 
 
+async def blocked(client: AsyncRedis) -> None:
+    """Wait until somebody waits for something in the server."""
+    while not (await client.info("clients"))["blocked_clients"]:
+        await asyncio.sleep(0)
+
+
+def test_a_task_that_outlives_its_request_keeps_what_it_holds(
+    factory: PoolFactory, caplog: pytest.LogCaptureFixture, run: Run
+) -> None:
+    """A pin and a subscription that it took before the end of the request go on working."""
+    client, later = factory.async_client(), []
+
+    async def work() -> Any:
+        async with client.pubsub(ignore_subscribe_messages=True) as pubsub, client.pinned() as pin:
+            await pubsub.subscribe("news")
+            job = await pin.blpop(["queue"], 60)
+            message = None
+            while message is None:
+                message = await pubsub.get_message(timeout=10)
+            return job, message["data"]
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        later.append(asyncio.create_task(work()))
+        await blocked(client)
+
+    async def serve() -> Any:
+        await ScopeMiddleware(app)(HTTP, nothing, ignored)
+        await client.rpush("queue", "a job")
+        await client.publish("news", "a message")
+        return await later[0]
+
+    assert run(serve()) == ((b"queue", b"a job"), b"a message")
+    assert caplog.messages == []
+
+
+def test_what_a_task_that_outlives_its_request_forgot_goes_back_at_its_end(
+    factory: PoolFactory, caplog: pytest.LogCaptureFixture, run: Run
+) -> None:
+    """Not before, and with a line."""
+    pool, later, kept = factory.async_pool(), [], []
+
+    async def serve() -> list[int]:
+        go = asyncio.Event()
+
+        async def work() -> None:
+            kept.append(factory.async_client().pubsub())
+            await kept[0].subscribe("news")
+            await go.wait()
+
+        async def app(scope: Message, receive: Receive, send: Send) -> None:
+            later.append(asyncio.create_task(work()))
+            await until(lambda: pool.stats().pubsub)
+
+        await ScopeMiddleware(app)(HTTP, nothing, ignored)
+        found = [pool.stats().pubsub]
+        go.set()
+        await later[0]
+        await until(lambda: not pool.stats().pubsub)
+        return found
+
+    assert run(serve()) == [1]
+    (line,) = caplog.messages
+    assert line.startswith("AsyncPubSub was not closed by the end of its scope")
+
+
 def test_a_request_that_is_cancelled_loses_nothing(factory: PoolFactory, run: Run) -> None:
     """A client that leaves in the middle of a command costs its connection, and no place."""
 

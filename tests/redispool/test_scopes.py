@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import gc
 import logging
@@ -326,3 +327,58 @@ def test_the_log_is_redispools(client: Redis, caplog: pytest.LogCaptureFixture) 
         pubsub.subscribe("news")
 
     assert caplog.record_tuples[0][:2] == ("redispool", logging.WARNING)
+
+
+class Kept:
+    """Holds something."""
+
+    given_back = 0
+
+    def give_back(self) -> bool:
+        """Count it."""
+        self.given_back += 1
+        return True
+
+
+@pytest.mark.parametrize("ends", ["its task", "its loop"])
+def test_a_task_keeps_what_it_holds_when_another_thread_ends_the_scope(ends: str) -> None:
+    """As Django ends requests under ASGI. Where its loop has ended, nobody keeps anything."""
+    loop, kept, ending = asyncio.new_event_loop(), Kept(), Scope()
+    go = asyncio.Event()
+
+    async def work() -> None:
+        ending.hold(kept)
+        await go.wait()
+
+    async def close_elsewhere() -> None:
+        await asyncio.sleep(0)  # now the task holds it
+        await asyncio.to_thread(ending.close)
+
+    task = loop.create_task(work())
+    loop.run_until_complete(close_elsewhere())
+    assert not kept.given_back
+    if ends == "its task":
+        go.set()
+        loop.run_until_complete(task)
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+    else:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        ending.close()
+        task.get_coro().close()  # type: ignore[union-attr]  # it is a coroutine
+    assert kept.given_back == 1
+    ending.close()
+    assert kept.given_back == 1
+
+
+def test_the_task_whose_scope_it_is_keeps_nothing() -> None:
+    """What it holds goes back at the end of its ``with`` block, though it goes on."""
+
+    async def work() -> int:
+        kept = Kept()
+        with scope() as current:
+            current.hold(kept)
+        return kept.given_back
+
+    assert asyncio.run(work()) == 1
