@@ -112,7 +112,7 @@ class Pipeline(Callbacks, base.Pipeline):
             self.reset()
         if raise_on_error and not replies.VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
-        return replies.all_converted(found, self._callbacks, commands)
+        return list(replies.all_converted(found, self._callbacks, commands))
 
     def _execute_traced(self, raise_on_error: bool, started: float) -> list[Any]:
         """The same by redis-py's method, which a tracer has wrapped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
@@ -27,18 +27,22 @@ def callback_for(callbacks: Any, name: Any) -> Callable[..., Any] | None:
     return found if found is not None or name.isupper() else callbacks.get(name)
 
 
-def all_converted(replies: list[Any], callbacks: Any, commands: Sequence[Command]) -> list[Any]:
-    """What redis-py makes of the replies to `commands`; errors among them stay as they are."""
+def all_converted(replies: list[Any], callbacks: Any, commands: Sequence[Command]) -> Iterable[Any]:
+    """What redis-py makes of the replies to `commands`; errors among them stay as they are.
+
+    Each callback is called when its value is asked for: it may give something to be awaited, and
+    that before the next.
+    """
     names = {args[0] for args, _ in commands}
     found = {name: callback_for(callbacks, name) for name in names}
     if not any(found.values()):
         return replies
-    return [
+    return (
         reply
         if (callback := found[args[0]]) is None or isinstance(reply, Exception)
         else callback(reply, **without_reading(options))
         for reply, (args, options) in zip(replies, commands, strict=True)
-    ]
+    )
 
 
 def without_reading(options: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..bookkeeping import value_in
 from ..ledger import PLAIN
 from ..replies import VALUES, callback_for
 from ..sharing import SharingClient
+from .done import settled
 from .holders import AsyncPubSub
 from .multiplexer import Multiplexer
 from .pins import AsyncPin
@@ -230,8 +231,3 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
     async def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
         holders.settle_up(conn)
         return await super()._send_command_parse_response(conn, *args, **options)
-
-
-async def settled(value: Any) -> Any:
-    """The value itself, or what it gives where a callback made a coroutine of it."""
-    return await value if hasattr(type(value), "__await__") else value

@@ -29,3 +29,8 @@ class Done(Generic[_T]):
 
 
 DONE = Done(None)
+
+
+async def settled(value: Any) -> Any:
+    """The value itself, or what it gives where a callback made a coroutine of it."""
+    return await value if hasattr(type(value), "__await__") else value

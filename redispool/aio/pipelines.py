@@ -21,6 +21,7 @@ from ..pipelines import PIPELINE
 from ..replies import VALUES
 from ..transactions import conclude, is_plain
 from . import holders
+from .done import settled
 from .remaining import AsyncRemaining
 
 EXECUTE = telemetry.unwrapped(base.Pipeline, "execute")
@@ -136,7 +137,8 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
             self._end()
         if raise_on_error and not VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
-        return replies.all_converted(found, self._callbacks, commands)
+        values = replies.all_converted(found, self._callbacks, commands)
+        return [value if type(value) in VALUES else await settled(value) for value in values]
 
     async def _execute_traced(self, raise_on_error: bool, started: float) -> list[Any]:
         """The same by redis-py's method, which a tracer has wrapped."""

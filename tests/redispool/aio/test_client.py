@@ -308,7 +308,7 @@ def test_a_scope_gives_back_what_was_forgotten(
 def test_a_callback_of_the_user_may_be_a_coroutine_function(
     make_async_pool: MakeAsyncPool, run: Run
 ) -> None:
-    """`set_response_callback` is for one client alone, and may await."""
+    """`set_response_callback` is for one client alone, and may await; in its pipelines too."""
     pool = make_async_pool()
     client, other = AsyncRedis(connection_pool=pool), AsyncRedis(connection_pool=pool)
 
@@ -321,6 +321,9 @@ def test_a_callback_of_the_user_may_be_a_coroutine_function(
         await client.set("key", "value")
         assert await client.get("key") == "VALUE"
         assert await other.get("key") == b"value"
+        for transaction in (True, False):
+            pipe = client.pipeline(transaction)
+            assert await pipe.get("key").get("key").exists("key").execute() == ["VALUE"] * 2 + [1]
 
     run(work())
 
