@@ -57,7 +57,9 @@ class AsyncConnectionPool(Lending, base.ConnectionPool):  # type: ignore[misc,ov
 
     def _begin(self, size: int) -> None:
         super()._begin(size)
-        self.multiplexer = Multiplexer(self) if self.options.multiplex else None
+        # Not where redis-py's Retry decides, as `set_retry` says.
+        shares = self.options.multiplex and self.retry_mode
+        self.multiplexer = Multiplexer(self) if shares else None
 
     def set_retry(self, retry: Any) -> None:
         """Let redis-py's `retry` decide; then each command has a connection to itself."""

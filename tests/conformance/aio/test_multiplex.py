@@ -790,6 +790,8 @@ def test_a_retry_of_redis_pys_does_not_share(make_async_pool: MakeAsyncPool, run
 
     assert run(client_of(pool).ping())  # type: ignore[arg-type]
     assert pool.stats().shared_commands_total == 0
+    if hasattr(os, "fork"):  # a child goes on like this
+        assert in_child(lambda: pool.multiplexer is None)
 
 
 def test_tls(tmp_path: Path, run: Run) -> None:
