@@ -110,7 +110,8 @@ class Trunk:
 
     def _write(self) -> None:
         now, room = monotonic(), MOST_IN_FLIGHT - len(self.places)
-        if not self._shipment.gone or room <= 0 or not self._has_connection(now):
+        # The line first: where it is held up, another takes what cannot be written here.
+        if not self._has_connection(now) or not self._shipment.gone or room <= 0:
             return  # it goes on when the socket, the server or the pool does
         batch = [entry for entry in self.waiting[:room] if not entry[1].done()]
         self._tenure.note_sent(len(batch))

@@ -476,6 +476,39 @@ def test_a_server_that_stands_still_gets_few_lines(
     assert run(work()) == [b"x"] * 6
 
 
+@pytest.mark.parametrize("full", ["places", "socket"])
+def test_a_line_that_takes_no_more_holds_up_nobody_either(
+    make_async_pool: MakeAsyncPool, monkeypatch: pytest.MonkeyPatch, run: Run, full: str
+) -> None:
+    """Where no more can be written on a line that is held up, those who come go by another."""
+    pool = make_async_pool(multiplex=True)
+    client = client_of(pool)
+    clock = Clock(monkeypatch)
+    send, stuck = Line.send_at_once, set[Line]()
+
+    def a_little(self: Line, data: Any) -> int:
+        if not stuck:
+            stuck.add(self)
+            return send(self, data[:10])
+        return 0 if self in stuck else send(self, data)
+
+    async def work() -> None:
+        await client.ping()
+        if full == "places":
+            monkeypatch.setattr(trunk_module, "MOST_IN_FLIGHT", 1)
+        monkeypatch.setattr(Line, "send_at_once", a_little)
+        first = asyncio.ensure_future(client.echo("first"))
+        await until(lambda: bool(stuck))
+        clock.advance(trunk_module.HELD_UP * 1.1)
+        async with asyncio.timeout(2):
+            assert await client.echo("second") == b"second"
+        assert not first.done()
+        monkeypatch.setattr(Line, "send_at_once", send)
+        assert await first == b"first"
+
+    run(work())
+
+
 def test_no_more_than_so_many_are_in_flight(
     scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
