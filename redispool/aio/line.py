@@ -25,6 +25,8 @@ PUSH: Any = hiredis.PushNotification
 FULL = (BlockingIOError, InterruptedError)
 TRY_AGAIN_IN = 0.005
 """Seconds until a unix socket is asked again whose server has as many in its queue as it takes."""
+RECORD = 16 * 1024
+"""Bytes that TLS sends in one record, at most."""
 
 
 class Line:
@@ -104,7 +106,7 @@ class Line:
             raise TimeoutError
 
     def send_at_once(self, data: bytes | memoryview) -> int:
-        """Send what the system takes now; gives how many bytes that was."""
+        """Send what the system takes now, or a part of it; gives how many bytes, 0 for none."""
         try:
             sent: int = self.sock.send(data)
             return sent
@@ -117,13 +119,12 @@ class Line:
         Raises:
             OSError, TimeoutError: the line broke, or the server takes nothing for too long.
         """
-        sent = sent or self.send_at_once(data)
-        if sent == len(data):
-            return
         view = memoryview(data)
         while sent < len(data):
-            await self.wait(WRITE)
-            sent += self.send_at_once(view[sent:])
+            gone = self.send_at_once(view[sent:])
+            sent += gone
+            if not gone:
+                await self.wait(WRITE)
 
     async def read(self, decode: bool = True, want_push: bool = False) -> Any:
         """The next reply, as hiredis gives it: an error is a value.
@@ -257,8 +258,10 @@ class TLSLine(Line):
         return super().until(event, seconds)
 
     def send_at_once(self, data: bytes | memoryview) -> int:
+        # A record at a time: of one that has not gone whole, the server can read nothing. Of
+        # several TLS says that none has gone, where the server may have the first.
         sent = [0]
-        self._takes(lambda: sent.append(self.sock.send(data)))
+        self._takes(lambda: sent.append(self.sock.send(data[:RECORD])))
         return sent[-1]
 
     def receive(self) -> bool:

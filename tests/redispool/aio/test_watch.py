@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import socket
+import ssl
 import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
+import trustme
 
 from redispool import AsyncRedis
-from redispool.aio.line import Line
+from redispool.aio.line import Line, TLSLine
 from redispool.aio.watch import READ, EpollWatch, LoopWatch, Watches, watches
 from tests.conftest import MakeAsyncPool
 from tests.support.forks import in_child
@@ -149,6 +154,32 @@ def test_what_a_forked_child_closes_goes_on_for_its_parent(
         return await waiting
 
     assert run(work()) is True
+
+
+def test_tls_tells_what_has_gone() -> None:
+    """Of what does not fit the other side can read no more than was said to have gone.
+
+    What was not said to have gone is sent again elsewhere: that must not run twice.
+    """
+    authority = trustme.CA()
+    contexts = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(contexts[0])
+    authority.issue_cert("localhost").configure_cert(contexts[1])
+    ends = socket.socketpair()
+    with ThreadPoolExecutor() as threads:
+        far = threads.submit(contexts[1].wrap_socket, ends[1], server_side=True)
+        near = contexts[0].wrap_socket(ends[0], server_hostname="localhost")
+        with far.result() as other:
+            near.setblocking(False)
+            line, data, sent = TLSLine(near), b"x" * 10_000_000, 0
+            while gone := line.send_at_once(data[sent:]):
+                sent += gone
+            line.close()
+            read = 0
+            with contextlib.suppress(ssl.SSLError):  # it was cut off
+                while piece := other.recv(100_000):
+                    read += len(piece)
+    assert 0 < read == sent < len(data)
 
 
 def test_a_loop_that_cannot_watch_is_refused() -> None:
