@@ -40,6 +40,7 @@ class Line:
         "_buffer",
         "_feed",
         "_more",
+        "closed",
         "fd",
         "gets",
         "has_data",
@@ -55,6 +56,8 @@ class Line:
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.fd: int = sock.fileno()
+        self.closed = False
+        """Whether nobody can wait for it any more."""
         self.watch: weakref.ref[Watch] | None = None
         """Where the socket is registered; the watch may be gone with its loop."""
         self.seconds: float | None = None
@@ -205,10 +208,11 @@ class Line:
 
     def close(self) -> None:
         """Close the socket, and wake who waits for it. Needs no loop; from any thread."""
-        watch = self.leave_watch()  # first: the number may be another's as soon as it is closed
-        self.sock.close()
+        self.closed = True  # first: see Watch.arm
+        watch = self.leave_watch()
         if watch is not None:
             watch.forget(self.fd)
+        self.sock.close()  # last: the number may be another's from now on
 
     def leave_watch(self) -> Watch | None:
         """Be registered nowhere; gives where it was, if that is still there."""

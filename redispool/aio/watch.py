@@ -19,8 +19,11 @@ from abc import ABC, abstractmethod
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from redis.exceptions import ConnectionError
+
 from .. import fork
 from ..timekeeping import FOREVER
+from ..wire import CLOSED
 
 if TYPE_CHECKING:
     from .line import Line
@@ -59,14 +62,25 @@ class Watch(ABC):
 
         Raises:
             RuntimeError: another task waits for the same already.
+            redis.ConnectionError: another thread closes the line at this moment.
         """
         waits, fd = self._waits[event], line.fd
-        if fd in waits and not waits[fd][0].done():
+        other = waits.get(fd)
+        if other is not None and not other[0].done():
             raise RuntimeError("another task waits on this connection already; one at a time can")
-        self._watch_for(line, event, loop)
         future: asyncio.Future[bool] = loop.create_future()
         deadline = FOREVER if seconds is None else monotonic() + seconds
-        waits[fd] = future, deadline
+        try:
+            # Who closes the line says so first, and looks here later: one of us sees the other.
+            waits[fd] = future, deadline
+            self._watch_for(line, event, loop)
+            if line.closed:
+                raise ConnectionError(CLOSED)
+        except BaseException:
+            waits.pop(fd, None)
+            line.watch = None
+            self.leave(line)
+            raise
         if deadline < self._next_look:
             self._look_at_time(loop, deadline)
         return future
@@ -100,9 +114,10 @@ class Watch(ABC):
 
     def _came(self, event: int, fd: int) -> None:
         waits = self._waits[event]
-        if fd in waits:
-            if not waits[fd][0].done():
-                waits[fd][0].set_result(True)
+        found = waits.get(fd)  # in one step: another thread may take it away
+        if found is not None:
+            if not found[0].done():
+                found[0].set_result(True)
             waits.pop(fd, None)  # only now: an interruption before leaves the wait to its timer
 
     def _look_at_time(self, loop: Any, deadline: float) -> None:
@@ -169,7 +184,8 @@ class EpollWatch(Watch):
                 self._came(WRITE, fd)
             for event, waits in self._waits.items():
                 if fd in waits:  # all was disarmed, and only one of the two has come
-                    self._epoll.modify(fd, event | select.EPOLLONESHOT)
+                    with contextlib.suppress(OSError):  # another thread has closed it just now
+                        self._epoll.modify(fd, event | select.EPOLLONESHOT)
 
 
 class LoopWatch(Watch):

@@ -140,6 +140,46 @@ def test_closing_wakes_who_waits(
     run(work())
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_line_that_is_closed_while_its_wait_begins(
+    kind: type[Any],
+    pair: tuple[Line, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    run: Run,
+) -> None:
+    """Its reader is told, and whoever has the number of the socket next can wait for his own."""
+    line, _ = pair
+    watch_for = kind._watch_for
+
+    def while_another_closes(self: Any, known: Line, event: int, loop: Any) -> None:
+        closing = threading.Thread(target=line.close)
+        for step in (closing.start, closing.join) if moment == "before" else ():
+            step()
+        watch_for(self, known, event, loop)
+        for step in (closing.start, closing.join) if moment == "after" else ():
+            step()
+
+    async def work() -> None:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(kind, "_watch_for", while_another_closes)
+            with pytest.raises((redis.ConnectionError, OSError, ValueError)):
+                line.until(READ, 60)
+        near, far = socket.socketpair()
+        numbers = [near.fileno(), far.fileno()]
+        assert line.fd in numbers
+        near.setblocking(False)
+        far.setblocking(False)
+        lines = Line(near), Line(far)
+        for own, other in (lines, lines[::-1]):
+            other.sock.send(b"x")
+            assert await own.until(READ, 5) is True
+        for each in lines:
+            each.close()
+
+    run(work())
+
+
 @pytest.mark.usefixtures("kind")
 def test_what_a_forked_child_closes_goes_on_for_its_parent(
     pair: tuple[Line, socket.socket], run: Run
