@@ -31,9 +31,15 @@ def leave_frames(error: BaseException, outer: BaseException | None) -> None:
 
 
 def twin_of(error: Exception) -> Exception:
-    """The same error for somebody else: it knows no frame, and may be told what is his alone."""
+    """The same error for somebody else: it knows no frame, and may be told what is his alone.
+
+    It is the error itself where its class, which may be the user's, lets no twin be made.
+    """
     kind = type(error)
-    twin = kind.__new__(kind, *error.args)
+    try:
+        twin = kind.__new__(kind, *error.args)
+    except Exception:
+        return error
     twin.args = error.args
     vars(twin).update(vars(error))
     twin.__cause__ = error.__cause__

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import redis
@@ -394,6 +394,29 @@ def test_no_connection_is_to_be_had(make_async_pool: MakeAsyncPool, run: Run, bu
     assert all(isinstance(error, kind) for error in found), found
     assert not any("may have executed" in str(error) for error in found)
     assert len({id(error) for error in found}) == 3
+
+
+class MadeElsewhere(Exception):
+    """An error as a library in C has it: its class makes none."""
+
+    def __new__(cls, *_: Any) -> Self:
+        raise TypeError("no constructor")
+
+
+def test_an_error_of_the_users_own(make_async_pool: MakeAsyncPool, run: Run) -> None:
+    """What his credentials end in each caller gets, be it of a class that cannot be made again."""
+    error = Exception.__new__(MadeElsewhere, "expired")
+
+    async def password() -> str:
+        raise error
+
+    client = client_of(make_async_pool(multiplex=True, credential_provider=password))
+
+    async def work() -> list[Any]:
+        asked = [client.get("key") for _ in range(3)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert run(work()) == [error] * 3
 
 
 def test_a_replica_and_a_server_that_loads(scripted: ScriptedServer, run: Run) -> None:
