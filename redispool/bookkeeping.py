@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
@@ -12,15 +13,20 @@ from .leases import Lease
 from .ledger import Ledger
 from .packing import Packed
 from .timekeeping import Timekeeping
+from .wire import CLOSED_HERE, CUT
 
 if TYPE_CHECKING:
     from .slots import Slot
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class Bookkeeping(Timekeeping):
     """The books of a connection: mixed into those for threads and those for asyncio."""
 
     lease: list[Lease]
+    was_cut = False
+    """Whether the pool was closed, and broke the line."""
 
     def _open_books(self) -> None:
         self.ledger = Ledger()
@@ -55,7 +61,7 @@ class Bookkeeping(Timekeeping):
     def _sending_failed(self, error: BaseException, *, unsent: bool) -> NoReturn:
         """Close the line, and raise the error: redis-py's for one of the system's."""
         self.disconnect()
-        box = [failure_of_send(error)]
+        box = [failure_of_send(self.cause_of(error))]
         del error
         if isinstance(box[0], ConnectionError | TimeoutError):
             box[0].unsent = unsent  # type: ignore[union-attr]  # read by the client's retry
@@ -82,8 +88,16 @@ class Bookkeeping(Timekeeping):
         """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
         if disconnect:
             self.disconnect()
+        cause = self.cause_of(error)
+        if cause is not error:
+            raise cause
         if isinstance(error, OSError):
             raise failure_of_read(error, self._host_error())
+
+    def cause_of(self, error: _Error) -> _Error | ConnectionError:
+        """The error itself, or that the line was cut on purpose, where that is what it is about."""
+        broken = self.was_cut and isinstance(error, OSError | ConnectionError)
+        return ConnectionError(CUT) if broken else error
 
 
 def value_in(box: list[Any]) -> Any:
@@ -100,6 +114,8 @@ def failure_of_send(error: BaseException) -> BaseException:
     if isinstance(error, BlockingIOError | socket.timeout):
         return TimeoutError("Timeout writing to socket")
     if isinstance(error, OSError):
+        if error.errno == errno.EBADF:
+            return ConnectionError(CLOSED_HERE)
         number, text = error.args if len(error.args) == 2 else ("UNKNOWN", error)
         return ConnectionError(f"Error {number} while writing to socket. {text}.")
     return error
@@ -109,6 +125,8 @@ def failure_of_read(error: OSError, server: str) -> Exception:
     """The same of an error while reading from `server`."""
     if isinstance(error, BlockingIOError | socket.timeout):
         return TimeoutError("Timeout reading from socket")
+    if error.errno == errno.EBADF:
+        return ConnectionError(CLOSED_HERE)
     return ConnectionError(f"Error while reading from {server} : {error.args}")
 
 

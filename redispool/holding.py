@@ -128,7 +128,7 @@ class Holding(Bookkeeping):
 
     def cut(self) -> None:
         """Break the line under whoever uses it; may be called from another thread."""
-        sock = self._sock
+        self.was_cut, sock = True, self._sock
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

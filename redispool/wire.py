@@ -24,6 +24,8 @@ from .replies import VALUES
 
 CLOSED = "Connection closed by server."
 """redis-py's words."""
+CLOSED_HERE = "This process closed the connection while a command was using it."
+CUT = "The pool was closed, and did not wait any longer for this connection (close(timeout=…))."
 
 KERNEL_KEEPS_TIME = sys.platform == "linux"
 

@@ -138,6 +138,8 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         if raise_on_error and not VALUES.issuperset(map(type, found)):
             self.raise_first_error(commands, found)
         values = replies.all_converted(found, self._callbacks, commands)
+        if values is found:
+            return found  # nothing was converted
         return [value if type(value) in VALUES else await settled(value) for value in values]
 
     async def _execute_traced(self, raise_on_error: bool, started: float) -> list[Any]:

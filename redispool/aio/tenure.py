@@ -99,6 +99,10 @@ class Tenure:
         if slot is not None and commands:
             slot.record.cells[SHARED] += commands
 
+    def cause_of(self, error: Exception) -> Exception:
+        """The error itself, or that the line was cut on purpose, where that is what it is about."""
+        return self._held[0].cause_of(error) if self._held else error
+
     def break_off(self) -> None:
         """Close the line, and give back what is left of it."""
         for connection in self._held:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, TimeoutError
 
 from ..bookkeeping import failure_of_read, failure_of_send, is_refusal
 from ..frames import clear_frames
@@ -295,11 +295,14 @@ class Trunk:
             clear_frames(error, None)  # in which something may be that is to be given back
             # In the middle of something: how much has gone is not known.
             left, error = 0, ConnectionError(f"the line was closed by a {type(error).__name__}")
+        error = first = self._tenure.cause_of(error)
+        if not isinstance(error, RedisError):
+            error = ConnectionError(f"the reply before this one cannot be read: {error!r}")
         self._ear, self._shipment = 0, Shipment()
         self._tenure.break_off()
         written = len(self.places) - left
         for number, future in enumerate(list(self.places)):
-            tell(future, error, unsent=number >= written)
+            tell(future, error if number else first, unsent=number >= written)
         for _, future, _ in list(self.waiting):
             tell(future, error, unsent=True)
         self.places.clear()

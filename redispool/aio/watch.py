@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError
 
 from .. import fork
 from ..timekeeping import FOREVER
-from ..wire import CLOSED
+from ..wire import CLOSED_HERE
 
 if TYPE_CHECKING:
     from .line import Line
@@ -75,7 +75,7 @@ class Watch(ABC):
             waits[fd] = future, deadline
             self._watch_for(line, event, loop)
             if line.closed:
-                raise ConnectionError(CLOSED)
+                raise ConnectionError(CLOSED_HERE)
         except BaseException:
             waits.pop(fd, None)
             line.watch = None

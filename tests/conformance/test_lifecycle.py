@@ -59,7 +59,9 @@ def test_close_waits_then_cuts(make_pool: MakePool, server: Valkey) -> None:
     assert closing == hanging == []
 
     assert eventually(lambda: closing) == [1]
-    assert isinstance(eventually(lambda: hanging)[0], redis.ConnectionError)
+    error = eventually(lambda: hanging)[0]
+    assert isinstance(error, redis.ConnectionError)
+    assert "The pool was closed" in str(error)
     eventually(lambda: not server.clients(pool.alias))
     pool.release(never)
     assert pool.capacity.slots() == []

@@ -532,6 +532,26 @@ def test_a_line_that_takes_no_more_holds_up_nobody_either(
     run(work())
 
 
+def test_a_reply_that_cannot_be_read_is_the_trouble_of_one(
+    make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """Those behind it have lost their line: what reads is asked again, a write tells of that."""
+    client = client_of(make_async_pool(multiplex=True, protocol=3))
+    unreadable = "redis.setresp(3); return {map = {[{1, 2}] = 1}}"  # no key of a dict is a list
+
+    async def work() -> list[Any]:
+        await client.set("key", "value")
+        asked = client.eval(unreadable, 0), client.get("key"), client.incr("number")
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    unreadable_error, value, error = run(work())
+    assert type(unreadable_error) is TypeError
+    assert value == b"value"
+    assert isinstance(error, redis.ConnectionError)
+    assert "cannot be read" in str(error)
+    assert "may have executed INCR" in str(error)
+
+
 def test_no_more_than_so_many_are_in_flight(
     scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
@@ -691,7 +711,10 @@ def test_closing_cuts(scripted: ScriptedServer, run: Run) -> None:
         asked = asyncio.ensure_future(client.incr("hits"))
         await until(lambda: scripted.received["INCRBY"])
         assert await client.connection_pool.aclose(0.01) == 1
-        assert isinstance(await outcome_of(asked), redis.ConnectionError)
+        error = await outcome_of(asked)
+        assert isinstance(error, redis.ConnectionError)
+        assert "The pool was closed" in str(error)
+        assert "may have executed INCRBY" in str(error)
 
     run(work())
 

@@ -285,7 +285,28 @@ def test_closing_cuts_what_is_not_given_back(make_async_pool: MakeAsyncPool, run
         await until(lambda: pool.stats().in_use)
         await asyncio.sleep(0)
         assert await pool.aclose(0.05) == 1
-        assert isinstance(await outcome_of(task), redis.ConnectionError)
+        error = await outcome_of(task)
+        assert isinstance(error, redis.ConnectionError)
+        assert "The pool was closed" in str(error)
+
+    run(work())
+
+
+def test_who_waits_on_a_line_that_this_process_closes_is_told_so(
+    make_async_pool: MakeAsyncPool, run: Run
+) -> None:
+    """It is not the server that is to be looked at then."""
+    pool = make_async_pool()
+
+    async def work() -> None:
+        async with pool.connection() as connection:
+            await connection.send_command("BLPOP", "nothing", 0)
+            reading = asyncio.ensure_future(connection.read_response())
+            await asyncio.sleep(0)  # now it waits
+            await asyncio.to_thread(connection.disconnect)
+            error = await outcome_of(reading)
+            assert isinstance(error, redis.ConnectionError)
+            assert "This process closed the connection" in str(error)
 
     run(work())
 
