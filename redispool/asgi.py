@@ -42,8 +42,9 @@ Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[_State]]
 
 NOT_SERVING = (
     "The pools of {factory!r} are not open, because the lifespan of the application did not run. "
-    "Write FastAPI(lifespan=redispool.asgi.lifespan(factory)), or Starlette(lifespan=…); where one "
-    "application is mounted in another, only the outer one's runs. In a test it runs inside of "
+    "Write FastAPI(lifespan=redispool.asgi.lifespan(factory)), Starlette(lifespan=…) or "
+    "Litestar(lifespan=[…]); where one application is mounted in another, only the outer one's "
+    "runs. In a test it runs inside of "
     "`with TestClient(app) as client:`. Daphne, and httpx's ASGITransport, run none: there, and in "
     "scripts, use factory.async_client() as it is."
 )
@@ -86,7 +87,16 @@ def lifespan(
 
     Returns:
         What ``FastAPI(lifespan=…)`` and ``Starlette(lifespan=…)`` take.
+
+    Raises:
+        TypeError: `factory` is none; an application perhaps, where a framework was given this
+            function itself.
     """
+    if not isinstance(factory, PoolFactory):
+        raise TypeError(
+            f"lifespan takes a PoolFactory, not a {type(factory).__name__}: "
+            "write lifespan=redispool.asgi.lifespan(factory)"
+        )
 
     @contextlib.asynccontextmanager
     async def around(app: Any) -> AsyncIterator[Any]:

@@ -69,6 +69,12 @@ class SharingClient(Callbacks):
     def _share(self, pool: Any) -> None:
         """Be one more client of `pool`, without the 0.1 ms that redis-py's constructor takes."""
         if not isinstance(pool, self.pool_class):
+            if isinstance(pool, Lending):
+                raise TypeError(
+                    f"{type(self).__name__} takes a pool of the class {self.pool_class.__name__}, "
+                    f"not a {type(pool).__name__}; a factory gives each by a method of its own, "
+                    "pool() and async_pool()"
+                )
             self.redis_py.__init__(self, connection_pool=pool)
             return
         if pool.state_of_clients is None:

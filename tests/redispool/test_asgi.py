@@ -61,6 +61,16 @@ def test_the_applications_own_lifespan_runs_inside(factory: PoolFactory) -> None
     assert seen == [("the app", 1), 1]
 
 
+class FastAPI:
+    """An application."""
+
+
+def test_a_lifespan_that_was_not_made_is_refused() -> None:
+    """``FastAPI(lifespan=asgi.lifespan)`` calls it with the application."""
+    with pytest.raises(TypeError, match=r"not a FastAPI: write lifespan=.*lifespan\(factory\)"):
+        lifespan(FastAPI())  # type: ignore[call-overload]
+
+
 def test_an_error_of_the_own_lifespan_closes_the_pools(factory: PoolFactory) -> None:
     """An application that cannot start leaves no connection behind, and says why itself."""
 

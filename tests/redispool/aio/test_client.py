@@ -20,10 +20,12 @@ from redis.retry import Retry
 from redispool import (
     AsyncConnectionPool,
     AsyncRedis,
+    ConnectionPool,
     InvalidOption,
     NotOwned,
     PoolFactory,
     PoolTimeout,
+    Redis,
     TooManyWaiting,
     scope,
 )
@@ -637,3 +639,14 @@ def test_a_factory_closes_both_kinds(make_factory: MakeFactory, run: Run) -> Non
     assert factory.async_pool().closed
     assert factory.pool().closed
     assert issubclass(TooManyWaiting, PoolTimeout)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pool"), [(AsyncRedis, ConnectionPool), (Redis, AsyncConnectionPool)]
+)
+def test_a_pool_of_the_other_kind_is_refused(kind: Any, pool: Any) -> None:
+    """At once, and with what gives the right one; not at the first command."""
+    with pytest.raises(
+        TypeError, match=rf"{kind.__name__} takes .* not a {pool.__name__}; .*pool\(\)"
+    ):
+        kind(connection_pool=pool())
