@@ -88,9 +88,9 @@ class Bookkeeping(Timekeeping):
         """Close the line, where that is wanted; raise redis-py's error for one of the system's."""
         if disconnect:
             self.disconnect()
-        cause = self.cause_of(error)
-        if cause is not error:
-            raise cause
+        box = [self.cause_of(error)]
+        if box[0] is not error:
+            raise box.pop()  # as in _value_in
         if isinstance(error, OSError):
             raise failure_of_read(error, self._host_error())
 

@@ -181,6 +181,39 @@ def test_forgotten_while_an_error_is_kept(
         del kept
 
 
+@pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("tasks", [False, True])
+def test_forgotten_after_a_line_was_cut(
+    make_pool: MakePool, make_async_pool: MakeAsyncPool, tasks: bool
+) -> None:
+    """Nor does the error keep anything that tells who read that the pool was closed."""
+    pool: Any = make_async_pool() if tasks else make_pool()
+
+    async def task() -> weakref.ref[Lease]:
+        connection = await pool.acquire()
+        await connection.send_command("PING")
+        connection.cut()
+        with pytest.raises(redis.ConnectionError, match="The pool was closed"):
+            await connection.read_response()
+            await connection.read_response()
+        pool.release(connection)
+        mine = Lease(0.0)  # anything that the frame holds
+        return weakref.ref(mine)
+
+    def go_on() -> weakref.ref[Lease]:
+        connection = pool.acquire()
+        connection.send_command("PING")
+        connection.cut()
+        with pytest.raises(redis.ConnectionError, match="The pool was closed"):
+            connection.read_response()
+            connection.read_response()
+        pool.release(connection)
+        mine = Lease(0.0)  # anything that the frame holds
+        return weakref.ref(mine)
+
+    assert (asyncio.run(task()) if tasks else go_on())() is None
+
+
 def test_forgotten_in_cycle(make_pool: MakePool, server: Valkey) -> None:
     """A lease in a reference cycle is back after the next collection."""
     pool = make_pool(max_connections=1)
