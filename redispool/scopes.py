@@ -70,13 +70,16 @@ class Scope:
         self.seconds += seconds
 
     def hold(self, holder: Holder) -> None:
-        """Remember that `holder` took a connection, and the line of code where it did."""
+        """Remember that `holder` took a connection, and the line of code where it did.
+
+        Not after the end: a task that goes on may have taken it by another, as ``gather`` makes
+        them, that ends long before what was taken is done with.
+        """
+        if self._closed:
+            return
         key, known, task = id(holder), self._held, tasks.running()
         gone = weakref.ref(holder, lambda _: known.pop(key, None))
-        held = Held(gone, leases.caller(), GONE if task is None else weakref.ref(task))
-        known[key] = held
-        if self._closed and self.spares_tasks and task is not None:
-            tasks.at_end_of(task, functools.partial(self._end, key, held))
+        known[key] = Held(gone, leases.caller(), GONE if task is None else weakref.ref(task))
 
     def let_go(self, holder: Holder) -> None:
         """Forget `holder`, which gave its connection back."""

@@ -420,16 +420,17 @@ def test_what_a_task_that_outlives_its_request_forgot_goes_back_at_its_end(
     pool, later, kept = factory.async_pool(), [], []
 
     async def serve() -> list[int]:
-        go = asyncio.Event()
+        taken, go = asyncio.Event(), asyncio.Event()
 
         async def work() -> None:
             kept.append(factory.async_client().pubsub())
             await kept[0].subscribe("news")
+            taken.set()
             await go.wait()
 
         async def app(scope: Message, receive: Receive, send: Send) -> None:
             later.append(asyncio.create_task(work()))
-            await until(lambda: pool.stats().pubsub)
+            await taken.wait()
 
         await ScopeMiddleware(app)(HTTP, nothing, ignored)
         found = [pool.stats().pubsub]
@@ -441,6 +442,29 @@ def test_what_a_task_that_outlives_its_request_forgot_goes_back_at_its_end(
     assert run(serve()) == [1]
     (line,) = caplog.messages
     assert line.startswith("AsyncPubSub was not closed by the end of its scope")
+
+
+def test_what_a_task_takes_after_its_request_is_its_own(factory: PoolFactory, run: Run) -> None:
+    """A subscription outlives the task that subscribed, be it one that ``gather`` has made."""
+    client, later = factory.async_client(), []
+
+    async def serve() -> int:
+        ended = asyncio.Event()
+
+        async def work() -> int:
+            await ended.wait()
+            async with client.pubsub() as pubsub:
+                await asyncio.gather(pubsub.subscribe("news"))
+                return await client.publish("news", "a message")
+
+        async def app(scope: Message, receive: Receive, send: Send) -> None:
+            later.append(asyncio.create_task(work()))
+
+        await ScopeMiddleware(app)(HTTP, nothing, ignored)
+        ended.set()
+        return await later[0]
+
+    assert run(serve()) == 1
 
 
 def test_a_request_that_is_cancelled_loses_nothing(factory: PoolFactory, run: Run) -> None:
