@@ -194,6 +194,8 @@ class LoopWatch(Watch):
     def _watch_for(self, line: Line, event: int, loop: Any) -> None:
         if line.watch is not self.reference:
             line.leave_watch()
+            # The number may have been that of a socket which another thread closed just now.
+            self._take_out(line.fd)
         line.watch = self.reference
         add = loop.add_reader if event == READ else loop.add_writer
         contextvars.Context().run(add, line.fd, self._came, event, line.fd)  # as for the others

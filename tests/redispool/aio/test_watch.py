@@ -140,6 +140,31 @@ def test_closing_wakes_who_waits(
     run(work())
 
 
+@pytest.mark.usefixtures("kind")
+def test_the_number_of_a_line_that_another_thread_closed(
+    pair: tuple[Line, socket.socket], run: Run
+) -> None:
+    """Who has it next can wait for it at once, before the loop has had a turn."""
+    line, _ = pair
+
+    async def work() -> None:
+        line.until(READ, 60)
+        thread = threading.Thread(target=line.close)
+        thread.start()
+        thread.join()
+        ends = socket.socketpair()
+        assert line.fd in [end.fileno() for end in ends]
+        lines = [Line(end) for end in ends]
+        waits = [each.until(READ, 5) for each in lines]
+        for end in ends:
+            end.send(b"x")
+        assert await asyncio.gather(*waits) == [True, True]
+        for each in lines:
+            each.close()
+
+    run(work())
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_line_that_is_closed_while_its_wait_begins(
     kind: type[Any],
