@@ -17,7 +17,7 @@ from ..bookkeeping import value_in
 from ..ledger import PLAIN
 from ..replies import VALUES, callback_for
 from ..sharing import SharingClient
-from .done import settled
+from .done import SETTLED, settled
 from .holders import AsyncPubSub
 from .multiplexer import Multiplexer
 from .pins import AsyncPin
@@ -201,7 +201,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         if callback is None:
             return reply
         value = callback(reply, **replies.without_reading(options))
-        return value if type(value) in VALUES else await settled(value)
+        return value if type(value) in SETTLED else await settled(value)
 
     async def _execute_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         pool = self.connection_pool
@@ -226,7 +226,7 @@ class AsyncRedis(SharingClient, redis.asyncio.Redis):  # type: ignore[misc]  # r
         if callback is None:
             return reply
         value = callback(reply, **replies.without_reading(options))
-        return value if type(value) in VALUES else await settled(value)
+        return value if type(value) in SETTLED else await settled(value)
 
     async def _send_command_parse_response(self, conn: Any, *args: Any, **options: Any) -> Any:
         holders.settle_up(conn)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
+from ..replies import VALUES
+
 _T = TypeVar("_T")
 
 
@@ -29,6 +31,9 @@ class Done(Generic[_T]):
 
 
 DONE = Done(None)
+
+SETTLED = VALUES | {dict, list, set, tuple}
+"""Kinds of values that nobody has to await: asking each costs more than making it."""
 
 
 async def settled(value: Any) -> Any:

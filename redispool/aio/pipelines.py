@@ -21,7 +21,7 @@ from ..pipelines import PIPELINE
 from ..replies import VALUES
 from ..transactions import conclude, is_plain
 from . import holders
-from .done import settled
+from .done import SETTLED, settled
 from .remaining import AsyncRemaining
 
 EXECUTE = telemetry.unwrapped(base.Pipeline, "execute")
@@ -140,7 +140,7 @@ class AsyncPipeline(Callbacks, base.Pipeline):  # type: ignore[misc]  # redis-py
         values = replies.all_converted(found, self._callbacks, commands)
         if values is found:
             return found  # nothing was converted
-        return [value if type(value) in VALUES else await settled(value) for value in values]
+        return [value if type(value) in SETTLED else await settled(value) for value in values]
 
     async def _execute_traced(self, raise_on_error: bool, started: float) -> list[Any]:
         """The same by redis-py's method, which a tracer has wrapped."""
