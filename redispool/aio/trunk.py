@@ -232,6 +232,8 @@ class Trunk:
             self._hand_out(line)
             if len(self.places) < owed:
                 self._replied_at = self._moved_at
+                if not (self.places or self._shipment.gone):
+                    raise ConnectionError("the server answered what it cannot have read")
 
     def _hand_out(self, line: Line) -> None:
         """Give each reply that has come to the first in the order."""

@@ -532,6 +532,29 @@ def test_a_line_that_takes_no_more_holds_up_nobody_either(
     run(work())
 
 
+def test_a_reply_to_what_has_not_gone_ends_the_line(
+    make_async_pool: MakeAsyncPool, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """As a proxy may answer: the rest of the command is for nobody, on no line."""
+    client = client_of(make_async_pool(multiplex=True))
+    send = Line.send_at_once
+
+    def tell_of_a_part(self: Line, data: Any) -> int:
+        monkeypatch.setattr(Line, "send_at_once", lambda *_: 0)
+        send(self, data)
+        return 10
+
+    async def work() -> None:
+        await client.ping()
+        monkeypatch.setattr(Line, "send_at_once", tell_of_a_part)
+        assert await client.echo("first") == b"first"
+        monkeypatch.setattr(Line, "send_at_once", send)
+        async with asyncio.timeout(2):
+            assert await client.echo("second") == b"second"
+
+    run(work())
+
+
 def test_a_reply_that_cannot_be_read_is_the_trouble_of_one(
     make_async_pool: MakeAsyncPool, run: Run
 ) -> None:
