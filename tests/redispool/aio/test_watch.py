@@ -241,7 +241,7 @@ def test_tls_tells_what_has_gone() -> None:
                 sent += gone
             line.close()
             read = 0
-            with contextlib.suppress(ssl.SSLError):  # it was cut off
+            with contextlib.suppress(OSError):  # it was cut off, which OpenSSL or the system tells
                 while piece := other.recv(100_000):
                     read += len(piece)
     assert 0 < read == sent < len(data)
